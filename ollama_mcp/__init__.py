@@ -1,0 +1,3 @@
+"""Local models in any MCP client, and as an OpenAI-compatible API."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The engines that run models: Ollama, any OpenAI-compatible server, or llama.cpp in this process."""

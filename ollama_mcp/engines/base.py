@@ -1,0 +1,122 @@
+"""What every engine can do; the service knows no more than this.
+
+An engine raises only `ollama_mcp.errors.ServiceError`s: whatever its libraries raise is translated at
+its edge. It waits for as long as it takes, since deadlines are the service's; only connecting is bounded.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, Field
+
+from ollama_mcp.chat import ChatEvent, ChatRequest, Usage
+
+EngineName = Literal["ollama", "openai", "embedded"]
+
+
+class ModelInfo(BaseModel):
+    """An installed model. None where the engine does not say."""
+
+    name: str
+    size_bytes: int | None = None
+    parameters: str | None = Field(None, description='Number of weights, such as "8.0B"')
+    quantization: str | None = Field(None, description='Such as "Q4_K_M"')
+    family: str | None = None
+    context_length: int | None = Field(None, description="The longest context the model can have, in tokens")
+    capabilities: list[str] = Field(
+        default_factory=list, description="Such as completion, tools, vision, thinking, embedding"
+    )
+    modified_at: str | None = None
+    digest: str | None = None
+
+
+class ModelDetails(ModelInfo):
+    """All that the engine tells about one model."""
+
+    license: str | None = None
+    template: str | None = None
+    system: str | None = None
+    default_parameters: dict[str, list[str]] = Field(
+        default_factory=dict, description='What the Modelfile sets, such as {"stop": ["<|im_end|>"]}'
+    )
+
+
+class RunningModel(BaseModel):
+    """A model that is loaded now."""
+
+    name: str
+    size_bytes: int | None = None
+    vram_bytes: int | None = None
+    context_length: int | None = Field(None, description="The context it is loaded with, in tokens")
+    expires_at: str | None = None
+
+
+class EmbedRequest(BaseModel):
+    """Texts to be turned into vectors."""
+
+    model: str
+    input: list[str]
+    dimensions: int | None = None
+    keep_alive: int | float | str | None = None
+
+
+class EmbedResult(BaseModel):
+    """One vector for each text, in the order of the texts."""
+
+    model: str
+    embeddings: list[list[float]]
+    usage: Usage
+
+
+class PullProgress(BaseModel):
+    """One step of a download; bytes of the layer under way, where there is one."""
+
+    status: str
+    digest: str | None = None
+    completed: int | None = None
+    total: int | None = None
+
+
+class Engine(Protocol):
+    """Something that runs models. `ChatRequest.model` is always set when it comes here."""
+
+    name: EngineName
+
+    @property
+    def address(self) -> str:
+        """Where the engine is, for messages to a person."""
+
+    def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
+        """The answer as it comes, `Done` last. Closing the generator stops the generation."""
+
+    async def embed(self, request: EmbedRequest) -> EmbedResult:
+        """Vectors for texts; a text that does not fit is an error, never cut."""
+
+    async def models(self) -> list[ModelInfo]:
+        """The installed models, most recently changed first."""
+
+    async def show(self, model: str) -> ModelDetails:
+        """One model in detail; `ModelNotFound` if it is not installed."""
+
+    async def running(self) -> list[RunningModel]:
+        """The loaded models."""
+
+    async def load(
+        self, model: str, *, num_ctx: int | None = None, keep_alive: float | str | None = None
+    ) -> None:
+        """Load a model, and return once it is ready."""
+
+    async def unload(self, model: str) -> None:
+        """Free the memory a model takes."""
+
+    def pull(self, model: str) -> AsyncGenerator[PullProgress]:
+        """Download a model."""
+
+    async def delete(self, model: str) -> None:
+        """Remove a model from the disk."""
+
+    async def version(self) -> str | None:
+        """The engine's version; None if it has none to tell. The cheapest way to see that it is there."""
+
+    async def aclose(self) -> None:
+        """Let go of connections and processes."""
