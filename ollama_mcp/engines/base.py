@@ -81,6 +81,8 @@ class Engine(Protocol):
     """Something that runs models. `ChatRequest.model` is always set when it comes here."""
 
     name: EngineName
+    sets_context: bool
+    """Whether a request may choose its context length by `num_ctx`, at the price of a reload."""
 
     @property
     def address(self) -> str:
@@ -101,9 +103,7 @@ class Engine(Protocol):
     async def running(self) -> list[RunningModel]:
         """The loaded models."""
 
-    async def load(
-        self, model: str, *, num_ctx: int | None = None, keep_alive: float | str | None = None
-    ) -> None:
+    async def load(self, model: str, *, num_ctx: int | None = None, keep_alive: float | str | None = None) -> None:
         """Load a model, and return once it is ready."""
 
     async def unload(self, model: str) -> None:

@@ -1,0 +1,229 @@
+"""What is done with a request, whichever face it came through: model, context, deadlines, warm-up.
+
+One service stands over one engine. It raises only `ollama_mcp.errors.ServiceError`s.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Literal, Self
+
+import anyio
+from pydantic import BaseModel, Field
+
+from ollama_mcp import __version__
+from ollama_mcp.catalog import Catalog, ListedModel, check_name, same_model, with_tag
+from ollama_mcp.chat import ChatEvent, ChatRequest, Done, Fold
+from ollama_mcp.context import ContextPolicy, check_not_cut
+from ollama_mcp.engines.base import (
+    EmbedRequest,
+    EmbedResult,
+    Engine,
+    EngineName,
+    ModelDetails,
+    PullProgress,
+    RunningModel,
+)
+from ollama_mcp.errors import EngineTimeout, GenerationBroken, ModelNotFound, ServiceError
+from ollama_mcp.settings import Settings
+
+HEALTH_TIMEOUT = 2.5
+WARM_FOR = 240.0
+"""Ollama keeps a model for five minutes after its last use, unless it is told otherwise."""
+
+
+class Health(BaseModel):
+    """Whether the engine is there and what to do if it is not."""
+
+    status: Literal["ok", "degraded", "unreachable"]
+    engine: EngineName
+    address: str
+    reachable: bool
+    version: str | None = None
+    latency_ms: float | None = Field(None, description="Time the engine took to tell its version")
+    loaded_models: list[RunningModel] = Field(default_factory=list)
+    default_model: str | None = None
+    advice: str | None = Field(None, description="What to do when something is wrong")
+    server_version: str = __version__
+
+
+class Service:
+    """Policy over one engine; an async context manager that owns what runs in the background."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.catalog = Catalog(engine, default=settings.default_model, aliases=settings.aliases)
+        self._contexts = ContextPolicy(engine, fixed=settings.num_ctx, cap=settings.max_num_ctx)
+        self._warm_until: dict[str, float] = {}
+        self._loading: dict[tuple[str, int | None], asyncio.Task[None]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        loading = list(self._loading.values())
+        for task in loading:
+            task.cancel()
+        await asyncio.gather(*loading, return_exceptions=True)
+        await self.engine.aclose()
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
+        """The answer as it comes, `Done` last. Close the generator to stop the generation."""
+        model = await self.catalog.resolve(request.model)
+        try:
+            plan = await self._contexts.plan(model, request)
+            keep_alive = request.keep_alive if request.keep_alive is not None else self.settings.keep_alive
+            request = request.model_copy(update={"model": model, "num_ctx": plan.num_ctx, "keep_alive": keep_alive})
+            await self._warm(model, plan.num_ctx, keep_alive)
+            gathered = Fold()
+            async with aclosing(self._in_time(request, gathered)) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        check_not_cut(model, plan, event.usage, gathered.content)
+                    yield event
+        except ModelNotFound as error:
+            raise await self.catalog.explain_missing(error, request.model or model) from error
+
+    async def _in_time(self, request: ChatRequest, gathered: Fold) -> AsyncGenerator[ChatEvent]:
+        """Pass the engine's events on, each within its deadline."""
+        model = request.model or ""
+        started = time.monotonic()
+        limit, what = self.settings.first_token_timeout, "did not begin to answer"
+        events = self.engine.chat(request)
+        try:
+            while gathered.done is None:
+                left = self.settings.total_timeout - (time.monotonic() - started)
+                try:
+                    with anyio.fail_after(min(limit, left)):
+                        event = await anext(events)
+                except TimeoutError:
+                    raise _too_slow(model, limit, left, what, gathered) from None
+                except StopAsyncIteration:
+                    raise GenerationBroken(f"The answer of {model} stopped without its end.") from None
+                gathered.add(event)
+                limit, what = self.settings.idle_timeout, "stopped in the middle of its answer"
+                yield event
+            self._warm_until[with_tag(model)] = time.monotonic() + WARM_FOR
+        except GenerationBroken as error:
+            error.partial = error.partial or gathered.content
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await events.aclose()
+
+    async def _warm(self, model: str, num_ctx: int | None, keep_alive: float | str | None) -> None:
+        """Have the model loaded before the request is sent.
+
+        A client that leaves while Ollama loads a model aborts the load, so a client with a timeout shorter
+        than the load would wait for ever, again and again. The load is therefore a task of its own, which
+        all that wait for the model share and none of them can cancel.
+        """
+        if self._warm_until.get(with_tag(model), 0.0) > time.monotonic():
+            return
+        if any(same_model(running.name, model) for running in await self.engine.running()):
+            return
+        key = (with_tag(model), num_ctx)
+        task = self._loading.get(key)
+        if task is None:
+            task = asyncio.create_task(self.engine.load(model, num_ctx=num_ctx, keep_alive=keep_alive))
+            self._loading[key] = task
+            task.add_done_callback(lambda done: self._loaded(key, done))
+        try:
+            async with asyncio.timeout(self.settings.first_token_timeout):
+                await asyncio.shield(task)
+        except TimeoutError:
+            raise EngineTimeout(
+                f"{model} was not loaded within {self.settings.first_token_timeout:g} s; it goes on loading, so "
+                "try again in a while, or use a smaller model."
+            ) from None
+
+    def _loaded(self, key: tuple[str, int | None], task: asyncio.Task[None]) -> None:
+        del self._loading[key]
+        if not task.cancelled():
+            task.exception()  # marks it as seen, for a load that nobody waits for any more
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        dimensions: int | None = None,
+        keep_alive: float | str | None = None,
+    ) -> EmbedResult:
+        """One vector for each text, in their order."""
+        name = await self.catalog.resolve(model)
+        request = EmbedRequest(model=name, input=list(texts), dimensions=dimensions, keep_alive=keep_alive)
+        try:
+            with anyio.fail_after(self.settings.total_timeout):
+                return await self.engine.embed(request)
+        except TimeoutError:
+            raise EngineTimeout(
+                f"{name} took longer than {self.settings.total_timeout:g} s to embed {len(texts)} texts; send fewer."
+            ) from None
+        except ModelNotFound as error:
+            raise await self.catalog.explain_missing(error, name) from error
+
+    async def models(self) -> list[ListedModel]:
+        """The installed models, newest first."""
+        return await self.catalog.listing()
+
+    async def show(self, model: str) -> ModelDetails:
+        """One model in detail."""
+        name = await self.catalog.resolve(model)
+        try:
+            return await self.engine.show(name)
+        except ModelNotFound as error:
+            raise await self.catalog.explain_missing(error, name) from error
+
+    def pull(self, model: str) -> AsyncGenerator[PullProgress]:
+        """Download a model, telling how far it is."""
+        return self.engine.pull(check_name(model))
+
+    async def health(self) -> Health:
+        """How the engine is, within three seconds whatever it does; never raises a `ServiceError`."""
+        health = Health(
+            status="unreachable",
+            engine=self.engine.name,
+            address=self.engine.address,
+            reachable=False,
+            default_model=self.settings.default_model,
+        )
+        try:
+            with anyio.fail_after(HEALTH_TIMEOUT):
+                started = time.monotonic()
+                health.version = await self.engine.version()
+                health.latency_ms = round((time.monotonic() - started) * 1000, 2)
+                health.status, health.reachable = "degraded", True
+                health.loaded_models = await self.engine.running()
+                installed = await self.engine.models()
+        except TimeoutError:
+            health.advice = (
+                f"{self.engine.address} did not answer within {HEALTH_TIMEOUT:g} s: it may be overloaded or still "
+                "starting; try again, or restart it."
+            )
+        except ServiceError as error:
+            health.advice = error.message
+        else:
+            if installed:
+                health.status = "ok"
+            else:
+                health.advice = "No model is installed; get one with `ollama pull llama3.2`."
+        return health
+
+
+def _too_slow(model: str, limit: float, left: float, what: str, gathered: Fold) -> EngineTimeout:
+    if left <= limit:
+        return EngineTimeout(
+            f"{model} was still writing at the total time limit; ask for less, or raise the total timeout.",
+            partial=gathered.content,
+        )
+    return EngineTimeout(
+        f"{model} {what} within {limit:g} s; it may be overloaded: try again later, use a smaller model, or "
+        "raise the timeout.",
+        partial=gathered.content,
+    )
