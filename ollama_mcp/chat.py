@@ -42,9 +42,7 @@ class ImageURL(Strict):
     def _is_inline(cls, url: str) -> str:
         match = _DATA_URL.match(url)
         if match is None:
-            raise ValueError(
-                "must be a data URL such as data:image/png;base64,...; remote images are not fetched"
-            )
+            raise ValueError("must be a data URL such as data:image/png;base64,...; remote images are not fetched")
         try:
             base64.b64decode(url[match.end() :], validate=True)
         except binascii.Error as error:
@@ -171,11 +169,9 @@ StopSequences = Annotated[list[str], BeforeValidator(_as_list), Field(max_length
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
-class ChatRequest(Strict):
-    """A conversation to be continued by a model, and how. Unset means: as the model has it."""
+class GenerationOptions(Strict):
+    """How a model is to answer. Unset means: as the model has it."""
 
-    model: str | None = None
-    messages: list[Message] = Field(min_length=1, max_length=512)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     max_tokens: int | None = Field(None, ge=1, le=2**31 - 1)
@@ -216,10 +212,15 @@ class ChatRequest(Strict):
             if not names:
                 raise ValueError("tool_choice asks for a tool call, but tools is empty")
             if isinstance(self.tool_choice, NamedToolChoice) and self.tool_choice.function.name not in names:
-                raise ValueError(
-                    f"tool_choice names {self.tool_choice.function.name!r}, which is not in tools"
-                )
+                raise ValueError(f"tool_choice names {self.tool_choice.function.name!r}, which is not in tools")
         return self
+
+
+class ChatRequest(GenerationOptions):
+    """A conversation to be continued by a model, and how."""
+
+    model: str | None = None
+    messages: list[Message] = Field(min_length=1, max_length=512)
 
 
 class Usage(BaseModel):
@@ -271,9 +272,11 @@ class ChatResult(BaseModel):
     content: str
     reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
-    finish_reason: FinishReason
-    usage: Usage
-    timings: Timings
+    finish_reason: FinishReason | Literal["deadline"] = Field(
+        description='"deadline" if the text is incomplete because the time for it was over'
+    )
+    usage: Usage | None = Field(None, description="Absent if the answer was stopped before its end")
+    timings: Timings | None = None
     logprobs: list[dict[str, Any]] | None = None
     warnings: list[str] = Field(default_factory=list)
 
