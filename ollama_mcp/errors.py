@@ -44,9 +44,7 @@ class InvalidRequest(ServiceError):
 class ContextLengthExceeded(InvalidRequest):
     """The prompt is longer than the context; both lengths in tokens where they are known."""
 
-    def __init__(
-        self, message: str, *, prompt_tokens: int | None = None, context_length: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, prompt_tokens: int | None = None, context_length: int | None = None) -> None:
         super().__init__(message, param="messages")
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length

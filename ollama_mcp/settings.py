@@ -118,7 +118,7 @@ SETTINGS: tuple[Setting, ...] = (
         "default_model",
         (PREFIX + "MODEL",),
         str,
-        "The model for requests that name none; unset, the engine's most recently changed one.",
+        "The model for requests that name none; unset, one that is loaded, else the newest.",
     ),
     Setting(
         "num_ctx",
@@ -160,7 +160,7 @@ SETTINGS: tuple[Setting, ...] = (
         "soft_deadline",
         (PREFIX + "SOFT_DEADLINE",),
         values.seconds(0),
-        "After how many seconds an MCP call returns the text it has, before the client gives up; 0 is never.",
+        "After how many seconds an MCP call returns the text it has, if the client takes no progress; 0 is never.",
     ),
     Setting(
         "heartbeat",

@@ -1,0 +1,88 @@
+"""Prompts a person can pick in the client; each asks for one job that a small model does well."""
+
+from typing import Annotated
+
+from mcp.server import MCPServer
+from pydantic import Field
+
+Code = Annotated[str, Field(description="The code")]
+Language = Annotated[str, Field(description="The programming language, if it is not plain from the code")]
+
+
+def _block(text: str, language: str = "") -> str:
+    """Fence a text with more backticks than stand in it."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def add_prompts(mcp: MCPServer) -> None:
+    """Register the prompts on a server."""
+
+    @mcp.prompt(title="Explain code", description="What a piece of code does and why")
+    async def explain_code(
+        code: Code,
+        language: Language = "",
+        audience: Annotated[str, Field(description='For whom, such as "a beginner"')] = "an experienced developer",
+    ) -> str:
+        return (
+            f"Explain to {audience} what this code does. Start with its purpose in one sentence, then go through it "
+            f"in order, and end with what is surprising or easy to get wrong.\n\n{_block(code, language)}"
+        )
+
+    @mcp.prompt(title="Review code", description="Bugs and risks in a piece of code, worst first")
+    async def review_code(
+        code: Code,
+        language: Language = "",
+        focus: Annotated[str, Field(description='What to look for, such as "security" or "performance"')] = "",
+    ) -> str:
+        focused = f" Look above all for {focus}." if focus else ""
+        return (
+            "Review this code. List real problems only, the worst first; for each give the line, what goes wrong, an "
+            f"input that shows it, and the fix. If there are none, say so.{focused}\n\n{_block(code, language)}"
+        )
+
+    @mcp.prompt(title="Summarize", description="The main points of a text")
+    async def summarize(
+        text: Annotated[str, Field(description="The text")],
+        length: Annotated[str, Field(description='How long, such as "one sentence"')] = "five bullet points",
+    ) -> str:
+        return (
+            f"Summarize the text below in {length}. Use only what it says; keep names, numbers and dates exact.\n\n"
+            f"{_block(text)}"
+        )
+
+    @mcp.prompt(title="Translate", description="A text in another language")
+    async def translate(
+        text: Annotated[str, Field(description="The text")],
+        target_language: Annotated[str, Field(description='Into which language, such as "German"')],
+    ) -> str:
+        return (
+            f"Translate the text below into {target_language}. Keep its tone and formatting, leave code and names "
+            f"as they are, and answer with the translation alone.\n\n{_block(text)}"
+        )
+
+    @mcp.prompt(title="Write tests", description="Unit tests for a piece of code")
+    async def write_tests(
+        code: Code,
+        language: Language = "",
+        framework: Annotated[str, Field(description='Such as "pytest" or "vitest"')] = "",
+    ) -> str:
+        using = f" with {framework}" if framework else ""
+        return (
+            f"Write unit tests{using} for this code: the usual case, the edges, and the errors it should raise. Name "
+            f"each test after the behaviour it checks. Answer with the test file alone.\n\n{_block(code, language)}"
+        )
+
+    @mcp.prompt(title="Commit message", description="A commit message for a diff")
+    async def commit_message(
+        diff: Annotated[str, Field(description="The output of git diff --staged")],
+        style: Annotated[str, Field(description='Such as "conventional commits"')] = "",
+    ) -> str:
+        styled = f" Follow {style}." if style else ""
+        return (
+            "Write a commit message for this diff: a subject of at most 72 characters in the imperative, a blank "
+            f"line, and a short body that says why, if that is not plain.{styled} Answer with the message alone.\n\n"
+            f"{_block(diff, 'diff')}"
+        )

@@ -1,0 +1,175 @@
+"""The composition root: settings become an engine, a service, its faces, and a process that ends when told to."""
+
+import gc
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+
+from ollama_mcp import logs
+from ollama_mcp.endpoints import http_endpoints
+from ollama_mcp.errors import ConfigurationError
+from ollama_mcp.settings import Settings, check_bind
+from ollama_mcp.stdio import LineReader, LineWriter, StandardStreams
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+    from starlette.applications import Starlette
+
+    from ollama_mcp.engines.base import Engine
+    from ollama_mcp.service import Service
+
+DRAIN_SECONDS = 3
+"""How long streams may go on after the server was told to end."""
+
+
+def build_service(settings: Settings) -> "Service":
+    """The service over the chosen engine; enter it to have it closed."""
+    from ollama_mcp.service import Service
+
+    return Service(build_engine(settings), settings)
+
+
+def build_engine(settings: Settings) -> "Engine":
+    """The chosen engine; each is imported only where it is used."""
+    match settings.engine:
+        case "ollama":
+            from ollama_mcp.engines.ollama import OllamaEngine
+
+            return OllamaEngine(settings.ollama_host, api_key=settings.ollama_api_key)
+        case "openai":
+            from ollama_mcp.engines.openai import OpenAIEngine
+
+            return OpenAIEngine(settings.base_url or "", api_key=settings.upstream_api_key)
+        case "embedded":
+            from ollama_mcp.engines.embedded import EmbeddedEngine
+
+            return EmbeddedEngine(settings.model_file, num_ctx=settings.num_ctx)
+
+
+def build_server(service: "Service", *, serving_http: bool) -> "MCPServer":
+    """The MCP server over a service."""
+    from ollama_mcp.server import create_server
+
+    settings = service.settings
+    return create_server(service, http_endpoints(settings.host, settings.port, serving=serving_http))
+
+
+def serve_stdio(settings: Settings) -> int:
+    """Serve MCP over stdin and stdout until the client leaves or a signal comes; the exit code."""
+    if sys.stdin.isatty():
+        _greet_person()
+    wire = StandardStreams.claim()
+    logs.configure(settings.log_level)
+    return anyio.run(_serve_stdio, settings, wire)
+
+
+def _greet_person() -> None:
+    print(
+        "ollama-mcp speaks MCP over stdin and stdout, so a client starts it rather than a person. Register it:\n"
+        "  Claude Code:  claude mcp add ollama -- ollama-mcp\n"
+        '  VS Code:      code --add-mcp \'{"name":"ollama","command":"ollama-mcp"}\'\n'
+        "  others:       see MCP_SETUP.md\n"
+        'To try a model here: ollama-mcp chat "Why is the sky blue?"\n'
+        "Waiting for a client; Ctrl-C ends.",
+        file=sys.stderr,
+    )
+
+
+async def _serve_stdio(settings: Settings, wire: StandardStreams) -> int:
+    from mcp.server.stdio import stdio_server
+
+    code = 0
+    async with build_service(settings) as service:
+        low = build_server(service, serving_http=False)._lowlevel_server
+
+        async def end_on_signal(scope: anyio.CancelScope) -> None:
+            nonlocal code
+            async for number in _signals():
+                code = 128 + number
+                scope.cancel()
+                return
+
+        gc.freeze()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end_on_signal, tasks.cancel_scope)
+            # The SDK wants `anyio.AsyncFile`s and uses no more of them than these two offer.
+            reader, writer = cast("Any", LineReader(wire.stdin)), cast("Any", LineWriter(wire.stdout))
+            async with stdio_server(reader, writer) as (read, write):
+                await low.run(read, write, low.create_initialization_options())
+            tasks.cancel_scope.cancel()
+    return code
+
+
+async def _signals() -> AsyncGenerator[int]:
+    ends = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    if sys.platform == "win32":  # no signal can be awaited there; Ctrl-C raises KeyboardInterrupt
+        await anyio.sleep_forever()
+    with anyio.open_signal_receiver(*ends) as received:
+        async for number in received:
+            yield int(number)
+
+
+def serve_http(settings: Settings) -> int:
+    """Serve MCP and the OpenAI-compatible API over HTTP until a signal comes; the exit code."""
+    check_bind(settings)
+    logs.configure(settings.log_level)
+    listener = _listen(settings.host, settings.port)
+    settings = replace(settings, port=listener.getsockname()[1])
+    return anyio.run(_serve_http, settings, listener)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket, taken before anything is built, so that a port in use is told at once."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}; stop what uses it, or pass --port"
+        ) from error
+
+
+async def _serve_http(settings: Settings, listener: socket.socket) -> int:
+    import uvicorn
+
+    async with build_service(settings) as service:
+        config = uvicorn.Config(
+            build_app(service),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+        gc.freeze()
+        for endpoint in http_endpoints(settings.host, settings.port, serving=True).endpoints:
+            print(f"{endpoint.name:>7}  {endpoint.url}  {endpoint.description}", file=sys.stderr)
+        await uvicorn.Server(config).serve(sockets=[listener])
+    return 0
+
+
+def build_app(service: "Service") -> "Starlette":
+    """Both faces over one service as one ASGI application."""
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    from ollama_mcp.openai_api.app import create_app
+
+    settings = service.settings
+    mcp = build_server(service, serving_http=True)
+    hosts = [f"{host}:*" for host in ("127.0.0.1", "localhost", "[::1]", settings.host)]
+    origins = [*(f"http://{host}" for host in hosts), *settings.cors_origins]
+    mcp_app = mcp.streamable_http_app(
+        transport_security=TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncGenerator[None]:
+        async with mcp.session_manager.run():
+            yield
+
+    return create_app(service, mcp_app=mcp_app, lifespan=lifespan)
