@@ -1,7 +1,10 @@
 """HTTP to an engine: the connection pool, the byte reader, and the one translation of foreign errors."""
 
+import os
 from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
+from typing import cast
 
 import aiohttp
 import httpx
@@ -11,18 +14,51 @@ from ollama_mcp.errors import EngineFailed, EngineUnavailable, GenerationBroken
 
 CONNECT_TIMEOUT = 2.0
 MAX_LINE = 16 * 1024 * 1024
+MAX_BODY = 256 * 1024 * 1024
+"""Room for a thousand long vectors; no other answer comes near it."""
 
-TIMEOUT = httpx.Timeout(None, connect=CONNECT_TIMEOUT)
-"""Only connecting is bounded here: how long an answer may take is the service's to say."""
+TIMEOUT = httpx.Timeout(None, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT)
+"""Only connecting is bounded here: how long an answer may take is the service's to say.
+
+`connect` bounds one attempt at one address; what the transport calls `pool` bounds all of it, the look-up of
+the name too.
+"""
 
 # A compressed answer could grow a thousandfold in memory; a model's answer gains nothing from it.
 HEADERS = {"Accept-Encoding": "identity"}
 
+_on_reused_connection: ContextVar[bool] = ContextVar("on_reused_connection")
 
-def open_transport(address: str) -> AiohttpTransport:
+
+async def _note_reuse(*_: object) -> None:
+    _on_reused_connection.set(True)
+
+
+class EngineTransport(AiohttpTransport):
+    """aiohttp's connections for httpx, with one more try if a kept connection turns out to be dead."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; a POST that found its kept connection closed is sent again, once.
+
+        The engine may close a connection at the moment it is used again. Nothing has been answered then. On a
+        new connection the same error means that the request itself was too much, and sending it again could
+        double the harm. The other methods are repeated by aiohttp.
+        """
+        _on_reused_connection.set(False)
+        try:
+            return await super().handle_async_request(request)
+        except httpx.TransportError as error:
+            if request.method != "POST" or not _on_reused_connection.get() or not _broke(error):
+                raise
+        return await super().handle_async_request(request)
+
+
+def open_transport(address: str) -> EngineTransport:
     """A connection pool for one engine, without the environment's proxies and without cookies."""
 
     def session() -> aiohttp.ClientSession:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_reuse)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=transport.ssl_context)
         return aiohttp.ClientSession(
             connector=connector,
@@ -30,38 +66,65 @@ def open_transport(address: str) -> AiohttpTransport:
             auto_decompress=False,
             trust_env=False,
             read_bufsize=2**18,
+            trace_configs=[tracing],
         )
 
     # Building a TLS context takes 20 ms, which an http:// address need not pay.
-    transport = AiohttpTransport(verify=address.startswith("https:"), trust_env=False, client=session)
+    transport = EngineTransport(verify=address.startswith("https:"), trust_env=False, client=session)
     return transport
 
 
 @contextmanager
 def translated(engine: str, address: str, *, started: bool = False) -> Generator[None]:
-    """Turn what httpx raises into our errors; `started` once a part of the answer has been read."""
+    """Turn what httpx and aiohttp raise into our errors; `started` once an answer has begun."""
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        if started:
-            raise GenerationBroken(
-                f"The connection to {engine} at {address} broke in the middle of the answer."
-            ) from error
-        raise EngineUnavailable(f"Failed to connect to {engine} at {address}: {_reason(error)}.") from error
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise EngineUnavailable(f"The address {address} of {engine} is not a valid URL: {error}.") from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, aiohttp.ClientError) as error:
         if started:
             raise GenerationBroken(
                 f"The connection to {engine} at {address} broke in the middle of the answer."
             ) from error
-        raise EngineFailed(
-            f"{engine} at {address} closed the connection without an answer: {_reason(error)}."
-        ) from error
+        if _never_connected(error):
+            raise EngineUnavailable(
+                f"Failed to connect to {engine} at {address}: {_reason(error)}; check that it is running there."
+            ) from error
+        raise EngineFailed(f"{engine} at {address} gave no valid answer: {_reason(error)}.") from error
+
+
+def _never_connected(error: Exception) -> bool:
+    # httpx_aiohttp turns every failure of a connection into a ConnectTimeout; only the cause tells them apart.
+    return isinstance(error.__cause__, (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError))
+
+
+def _broke(error: Exception) -> bool:
+    return isinstance(error.__cause__, aiohttp.ClientConnectionError) and not _never_connected(error)
 
 
 def _reason(error: Exception) -> str:
+    cause = error.__cause__
+    if isinstance(cause, aiohttp.ServerTimeoutError):
+        return f"no connection within {CONNECT_TIMEOUT:g} s"
+    if isinstance(cause, aiohttp.ClientConnectorDNSError):
+        return f"the name {cause.host} is not known"
+    if isinstance(cause, aiohttp.ClientOSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    if isinstance(cause, aiohttp.ServerDisconnectedError):
+        return "it closed the connection"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "its answer is not valid HTTP"
     return str(error).strip().rstrip(".") or type(error).__name__
+
+
+async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """The bytes of an answer as they come."""
+    if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
+        raise EngineFailed(f"The engine sent an answer in {encoding!r} encoding, which was not asked for.")
+    chunks = cast("AsyncGenerator[bytes]", response.aiter_raw())
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield chunk
 
 
 async def read_lines(response: httpx.Response) -> AsyncGenerator[bytes]:
@@ -70,15 +133,27 @@ async def read_lines(response: httpx.Response) -> AsyncGenerator[bytes]:
     httpx's own `aiter_lines` also splits on U+0085 and U+2028, which stand inside JSON strings.
     """
     pending = bytearray()
-    async for chunk in response.aiter_raw():
-        pending += chunk
-        if b"\n" in chunk:
-            *lines, rest = pending.split(b"\n")
-            pending = bytearray(rest)
-            for line in lines:
-                if stripped := bytes(line).strip():
-                    yield stripped
-        elif len(pending) > MAX_LINE:
-            raise EngineFailed(f"The engine sent a line of more than {MAX_LINE // 2**20} MiB.")
+    async with aclosing(_chunks(response)) as chunks:
+        async for chunk in chunks:
+            pending += chunk
+            if b"\n" in chunk:
+                *lines, rest = pending.split(b"\n")
+                pending = rest
+                for line in lines:
+                    if stripped := bytes(line).strip():
+                        yield stripped
+            if len(pending) > MAX_LINE:
+                raise EngineFailed(f"The engine sent a line of more than {MAX_LINE // 2**20} MiB.")
     if stripped := bytes(pending).strip():
         yield stripped
+
+
+async def read_body(response: httpx.Response) -> bytes:
+    """The whole of an answer that is not streamed."""
+    body = bytearray()
+    async with aclosing(_chunks(response)) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise EngineFailed(f"The engine sent an answer of more than {MAX_BODY // 2**20} MiB.")
+    return bytes(body)
