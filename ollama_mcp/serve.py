@@ -14,12 +14,12 @@ import anyio
 from ollama_mcp import logs
 from ollama_mcp.endpoints import http_endpoints
 from ollama_mcp.errors import ConfigurationError
-from ollama_mcp.settings import Settings, check_bind
+from ollama_mcp.settings import Settings, check_bind, is_loopback
 from ollama_mcp.stdio import LineReader, LineWriter, StandardStreams
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
-    from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
     from ollama_mcp.engines.base import Engine
     from ollama_mcp.service import Service
@@ -153,23 +153,28 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> int:
     return 0
 
 
-def build_app(service: "Service") -> "Starlette":
-    """Both faces over one service as one ASGI application."""
+def build_app(service: "Service") -> "ASGIApp":
+    """Both faces over one service as one ASGI application, behind one guard."""
     from mcp.server.transport_security import TransportSecuritySettings
 
+    from ollama_mcp.guard import LOOPBACK_NAMES, Guard
     from ollama_mcp.openai_api.app import create_app
 
     settings = service.settings
     mcp = build_server(service, serving_http=True)
-    hosts = [f"{host}:*" for host in ("127.0.0.1", "localhost", "[::1]", settings.host)]
-    origins = [*(f"http://{host}" for host in hosts), *settings.cors_origins]
-    mcp_app = mcp.streamable_http_app(
-        transport_security=TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
-    )
+    # The SDK's own check of Host and Origin goes by prefixes; the guard's is exact and stands before it.
+    unguarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    mcp_app = mcp.streamable_http_app(transport_security=unguarded)
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncGenerator[None]:
         async with mcp.session_manager.run():
             yield
 
-    return create_app(service, mcp_app=mcp_app, lifespan=lifespan)
+    local = is_loopback(settings.host)
+    return Guard(
+        create_app(service, mcp_app=mcp_app, lifespan=lifespan),
+        hosts=[*LOOPBACK_NAMES, settings.host] if local else None,
+        origins=settings.cors_origins,
+        keys=settings.api_keys,
+    )

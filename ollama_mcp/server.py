@@ -9,8 +9,9 @@ from mcp.types import INVALID_PARAMS
 
 from ollama_mcp import __version__
 from ollama_mcp.catalog import close_names
+from ollama_mcp.endpoints import Endpoints
 from ollama_mcp.prompts import add_prompts
-from ollama_mcp.resources import Endpoints, add_resources
+from ollama_mcp.resources import add_resources
 from ollama_mcp.service import Service
 from ollama_mcp.tools import create_tools
 

@@ -306,13 +306,17 @@ def _engine_words(item: _Found, owner: str) -> str:
     return f"--engine {owner}" if item.rank == 0 else f"{PREFIX}ENGINE={owner}"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def check_bind(settings: Settings) -> None:
     """Refuse to listen beyond this machine without keys that cannot be guessed."""
-    try:
-        local = ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        local = settings.host == "localhost"
-    if local:
+    if is_loopback(settings.host):
         return
     if not settings.api_keys or min(map(len, settings.api_keys)) < MIN_KEY_LENGTH:
         raise ConfigurationError(

@@ -1,0 +1,35 @@
+"""An MCP client of this project's server over a fake Ollama, all in one process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp import Client
+
+from ollama_mcp.endpoints import http_endpoints
+from ollama_mcp.engines.ollama import OllamaEngine
+from ollama_mcp.server import create_server
+from ollama_mcp.service import Service
+from ollama_mcp.settings import Settings
+
+from .fake_ollama import FakeOllama
+
+ERAS = ("legacy", "2026-07-28")
+
+
+@asynccontextmanager
+async def service_over(fake: FakeOllama, **settings: Any) -> AsyncIterator[Service]:
+    async with Service(OllamaEngine(fake.url), Settings(ollama_host=fake.url, **settings)) as service:
+        yield service
+
+
+@asynccontextmanager
+async def client_over(fake: FakeOllama, *, mode: str = "auto", **settings: Any) -> AsyncIterator[Client]:
+    async with service_over(fake, **settings) as service:
+        server = create_server(service, http_endpoints("127.0.0.1", 4891, serving=False))
+        async with Client(server, mode=mode) as client:
+            yield client
+
+
+def text_of(result: Any) -> str:
+    return "\n".join(block.text for block in result.content)
