@@ -1,0 +1,61 @@
+"""The HTTP application: routes, middleware, error handlers."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ollama_mcp.errors import ServiceError
+from ollama_mcp.openai_api.errors import on_http_error, on_service_error
+from ollama_mcp.openai_api.health import Probe
+from ollama_mcp.openai_api.middleware import REQUEST_ID, RequestId
+from ollama_mcp.service import Service
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
+
+
+class _PassThrough:
+    """Hands a request on untouched; Starlette would take a plain function for a request handler."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Lifespan | None = None) -> Starlette:
+    """The application over a service, which the caller owns; `mcp_app` gets what comes to /mcp."""
+    probe = Probe(service)
+    routes: list[BaseRoute] = [
+        Route("/health", probe.full, methods=["GET"]),
+        Route("/health/live", probe.live, methods=["GET"]),
+        Route("/health/ready", probe.ready, methods=["GET"]),
+    ]
+    if mcp_app is not None:
+        routes.append(Route("/mcp", _PassThrough(mcp_app)))
+    middleware = [Middleware(RequestId)]
+    if service.settings.cors_origins:
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=service.settings.cors_origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["*"],
+                expose_headers=[REQUEST_ID, "Retry-After", "Mcp-Session-Id"],
+            )
+        )
+    app = Starlette(
+        routes=routes,
+        middleware=middleware,
+        exception_handlers={ServiceError: on_service_error, HTTPException: on_http_error},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app

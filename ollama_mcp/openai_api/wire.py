@@ -1,0 +1,25 @@
+"""JSON as it leaves: on one line and in ASCII, so that no proxy or line reader can misread it."""
+
+import json
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+
+def dumps(value: Any) -> bytes:
+    """JSON in ASCII."""
+    data = orjson.dumps(value)
+    if data.isascii():
+        return data
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+class JSON(Response):
+    """A JSON answer."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Encode the content."""
+        return dumps(content)
