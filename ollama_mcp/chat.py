@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -165,7 +165,8 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-StopSequences = Annotated[list[str], BeforeValidator(_as_list), Field(max_length=64)]
+STOP_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 64}]}
+StopSequences = Annotated[list[str], BeforeValidator(_as_list), Field(max_length=64), WithJsonSchema(STOP_SCHEMA)]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -186,15 +187,15 @@ class GenerationOptions(Strict):
     reasoning_effort: ReasoningEffort | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    num_ctx: int | None = Field(None, ge=256, le=2**24)
+    num_ctx: int | None = Field(None, ge=256, le=2**24, description="Context length in tokens; chosen if unset")
     top_k: int | None = Field(None, ge=0, le=2**31 - 1)
     min_p: float | None = Field(None, ge=0, le=1)
     typical_p: float | None = Field(None, ge=0, le=1)
     repeat_penalty: float | None = Field(None, ge=0, le=10)
     repeat_last_n: int | None = Field(None, ge=-1, le=2**31 - 1)
-    keep_alive: int | float | str | None = None
+    keep_alive: int | float | str | None = Field(None, description='Stay loaded for: seconds, "5m", -1 for ever')
     think: bool | Literal["low", "medium", "high", "max"] | None = None
-    options: dict[str, Any] | None = None
+    options: dict[str, Any] | None = Field(None, description="Further settings of Ollama, such as mirostat")
 
     @field_validator("keep_alive")
     @classmethod

@@ -70,7 +70,7 @@ class ServiceTool(Tool):
             name=handler.__name__,
             title=title,
             description=description,
-            parameters=lean_schema(arguments.model_json_schema()),
+            parameters=_own_first(arguments, lean_schema(arguments.model_json_schema())),
             fn_metadata=FuncMetadata(
                 arg_model=ArgModelBase,
                 output_model=output,
@@ -130,6 +130,15 @@ def _failure(text: str, kind: str, *, retryable: bool = False) -> CallToolResult
         is_error=True,
         _meta={ERROR_META: {"type": kind, "retryable": retryable}},
     )
+
+
+def _own_first(arguments: type[Arguments], schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with what the tool itself adds before what it inherits, and without the class's docstring."""
+    properties: dict[str, Any] = schema.get("properties", {})
+    own = {name: properties[name] for name in arguments.__annotations__ if name in properties}
+    return {"type": "object", "properties": {**own, **properties}} | {
+        key: value for key, value in schema.items() if key not in ("type", "properties", "description")
+    }
 
 
 def lean_schema(schema: dict[str, Any]) -> dict[str, Any]:
