@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,9 @@ def test_the_manifests_prompts_use_the_arguments_they_declare() -> None:
     for prompt in MANIFEST["prompts"]:
         used = re.findall(r"\$\{arguments\.(\w+)\}", prompt["text"])
         assert sorted(used) == sorted(prompt["arguments"]), prompt["name"]
+
+
+def test_a_tool_install_leaves_out_what_a_sync_leaves_out() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = (ROOT / "embedded-overrides.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == project["tool"]["uv"]["override-dependencies"]
