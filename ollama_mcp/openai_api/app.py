@@ -8,13 +8,19 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ollama_mcp.errors import ServiceError
+from ollama_mcp.openai_api.chat import ChatCompletions
+from ollama_mcp.openai_api.completions import Completions
+from ollama_mcp.openai_api.disconnect import on_client_gone
+from ollama_mcp.openai_api.embeddings import Embeddings
 from ollama_mcp.openai_api.errors import on_http_error, on_service_error
 from ollama_mcp.openai_api.health import Probe
 from ollama_mcp.openai_api.middleware import REQUEST_ID, RequestId
+from ollama_mcp.openai_api.models import Models
 from ollama_mcp.service import Service
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
@@ -38,6 +44,14 @@ def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Li
         Route("/health/live", probe.live, methods=["GET"]),
         Route("/health/ready", probe.ready, methods=["GET"]),
     ]
+    models = Models(service)
+    routes += [
+        Route("/v1/chat/completions", ChatCompletions(service).create, methods=["POST"]),
+        Route("/v1/completions", Completions(service).create, methods=["POST"]),
+        Route("/v1/embeddings", Embeddings(service).create, methods=["POST"]),
+        Route("/v1/models", models.list, methods=["GET"]),
+        Route("/v1/models/{id:path}", models.retrieve, methods=["GET"]),
+    ]
     if mcp_app is not None:
         routes.append(Route("/mcp", _PassThrough(mcp_app)))
     middleware = [Middleware(RequestId)]
@@ -54,7 +68,11 @@ def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Li
     app = Starlette(
         routes=routes,
         middleware=middleware,
-        exception_handlers={ServiceError: on_service_error, HTTPException: on_http_error},
+        exception_handlers={
+            ServiceError: on_service_error,
+            HTTPException: on_http_error,
+            ClientDisconnect: on_client_gone,
+        },
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False

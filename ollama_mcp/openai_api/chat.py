@@ -1,0 +1,151 @@
+"""POST /v1/chat/completions."""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ollama_mcp.chat import ChatEvent, ChatRequest, ChatResult, Delta, ToolCall, Usage, fold
+from ollama_mcp.openai_api.body import read_body
+from ollama_mcp.openai_api.disconnect import unless_gone
+from ollama_mcp.openai_api.schemas import ChatCompletionBody
+from ollama_mcp.openai_api.sse import DONE, EventStream
+from ollama_mcp.openai_api.wire import JSON, dumps
+from ollama_mcp.service import Service
+
+
+def new_id(kind: str) -> str:
+    """An id such as OpenAI's: what it is of, and chance."""
+    return kind + secrets.token_hex(14)
+
+
+async def whole_answer(service: Service, request: ChatRequest) -> ChatResult:
+    """The answer once it has ended; cancel to stop the generation."""
+    async with aclosing(service.chat(request)) as events:
+        return await fold(events)
+
+
+class ChatCompletions:
+    """The route over a service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def create(self, request: Request) -> Response:
+        """Answer a conversation, whole or as it comes."""
+        body = await read_body(request, ChatCompletionBody, images=True)
+        wanted = body.to_request()
+        if not body.stream:
+            result = await unless_gone(request, whole_answer(self._service, wanted))
+            return JSON(_completion(body.model, result))
+        usage = body.stream_options is not None and body.stream_options.include_usage is True
+        events = _chunks(self._service.chat(wanted), body.model, usage=usage, logprobs=body.logprobs is True)
+        return EventStream(events, heartbeat=self._service.settings.heartbeat)
+
+
+def _completion(model: str, result: ChatResult) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": result.content or (None if result.tool_calls else ""),
+        "refusal": None,
+        "annotations": [],
+    }
+    if result.reasoning:
+        message |= _reasoning(result.reasoning)
+    if result.tool_calls:
+        message["tool_calls"] = [call.model_dump() for call in result.tool_calls]
+    answer = {
+        "id": new_id("chatcmpl-"),
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": 0,
+                "message": message,
+                "logprobs": _logprobs(result.logprobs),
+                "finish_reason": result.finish_reason,
+            }
+        ],
+        "usage": usage_of(result.usage),
+    }
+    if result.warnings:
+        answer["warnings"] = result.warnings
+    return answer
+
+
+def _reasoning(text: str) -> dict[str, str]:
+    # Two names are in use for what OpenAI itself does not show.
+    return {"reasoning_content": text, "reasoning": text}
+
+
+def _logprobs(tokens: Any) -> dict[str, Any] | None:
+    return {"content": list(tokens), "refusal": None} if tokens else None
+
+
+def usage_of(usage: Usage | None) -> dict[str, Any] | None:
+    """Token counts in OpenAI's names; None where the engine gave none."""
+    if usage is None:
+        return None
+    counts: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    if usage.cached_tokens is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    return counts
+
+
+def _call_deltas(first: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
+    return [{"index": first + offset, **call.model_dump()} for offset, call in enumerate(calls)]
+
+
+async def _chunks(
+    answer: AsyncGenerator[ChatEvent], model: str, *, usage: bool, logprobs: bool
+) -> AsyncGenerator[bytes]:
+    """The events of an answer as chunks; the role goes with the first."""
+    shared = {
+        "id": new_id("chatcmpl-"),
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": model,
+    }
+    # What is the same in each chunk is encoded once.
+    head = b"data: " + dumps(shared)[:-1] + b',"choices":['
+    tail = b'],"usage":null}\n\n' if usage else b"]}\n\n"
+
+    def chunk(delta: dict[str, Any], tokens: Any = (), finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": _logprobs(tokens), "finish_reason": finish}
+        return head + dumps(choice) + tail
+
+    opening = chunk({"role": "assistant", "content": ""})
+    calls = 0
+    async with aclosing(answer) as events:
+        async for event in events:
+            if isinstance(event, Delta):
+                delta: dict[str, Any] = {}
+                if event.content:
+                    delta["content"] = event.content
+                if event.reasoning:
+                    delta |= _reasoning(event.reasoning)
+                if event.tool_calls:
+                    delta["tool_calls"] = _call_deltas(calls, event.tool_calls)
+                    calls += len(event.tool_calls)
+                if delta or event.logprobs:
+                    yield opening + chunk(delta, event.logprobs)
+                    opening = b""
+                continue
+            yield opening + chunk({}, finish=event.finish_reason)
+            if event.warnings or usage:
+                last = {**shared, "choices": []}
+                if usage:
+                    last["usage"] = usage_of(event.usage)
+                if event.warnings:
+                    last["warnings"] = event.warnings
+                yield b"data: " + dumps(last) + b"\n\n"
+            yield DONE
