@@ -312,10 +312,9 @@ class FakeOllama:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(self, kind: object, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         await self.stop()
-        if kind is None:
-            self._tell_mistakes()
+        self._tell_mistakes(error)
 
     async def stop(self) -> None:
         """Close every connection and listen no more; `async with` can start it again on the same port."""
@@ -344,13 +343,19 @@ class FakeOllama:
         try:
             started.wait_sync()
             yield fake
+        except BaseException as error:
+            fake._tell_mistakes(error)
+            raise
         finally:
             stop.open()
             thread.join(WITHIN)
-        fake._tell_mistakes()
+        fake._tell_mistakes(None)
 
-    def _tell_mistakes(self) -> None:
-        if self.mistakes:
+    def _tell_mistakes(self, error: BaseException | None) -> None:
+        if error is not None:
+            for mistake in self.mistakes:
+                error.add_note(f"A responder of the fake Ollama failed: {mistake!r}")
+        elif self.mistakes:
             raise self.mistakes[0]
 
     @property
@@ -483,8 +488,10 @@ def _sample(schema: dict[str, Any], root: dict[str, Any] | None = None) -> Any:
     """The plainest value that a JSON schema allows."""
     root = root or schema
     if ref := schema.get("$ref"):
+        found: Any = root
         for key in ref.removeprefix("#/").split("/"):
-            schema = root[key] if schema.get("$ref") == ref else schema[key]
+            found = found[int(key)] if isinstance(found, list) else found[key]
+        return _sample(found, root)
     for key in ("anyOf", "oneOf", "allOf"):
         if key in schema:
             return _sample(schema[key][0], root)
