@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from mcp import Client, StdioServerParameters
 
 from ollama_mcp import __version__
 from ollama_mcp.cli import build_parser
@@ -150,6 +152,18 @@ def test_vs_codes_tasks_depend_on_tasks_that_are_there() -> None:
 def test_the_manifest_is_of_this_version_and_points_at_files_that_are_there() -> None:
     assert MANIFEST["version"] == __version__
     assert (ROOT / MANIFEST["server"]["entry_point"]).is_file()
+
+
+@pytest.mark.anyio
+async def test_the_manifest_lists_the_tools_and_prompts_that_the_server_lists() -> None:
+    started = StdioServerParameters(command=sys.executable, args=["-m", "ollama_mcp"], cwd=ROOT)
+    async with Client(started) as client:
+        tools = (await client.list_tools()).tools
+        prompts = (await client.list_prompts()).prompts
+    assert [tool["name"] for tool in MANIFEST["tools"]] == [tool.name for tool in tools]
+    assert {prompt["name"]: prompt["arguments"] for prompt in MANIFEST["prompts"]} == {
+        prompt.name: [argument.name for argument in prompt.arguments] for prompt in prompts
+    }
 
 
 def test_the_manifests_questions_all_have_an_answer_when_left_alone(tmp_path: Path) -> None:
