@@ -10,7 +10,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -31,23 +40,26 @@ class TextPart(Strict):
     text: str
 
 
+def _is_inline(url: str) -> str:
+    match = _DATA_URL.match(url)
+    if match is None:
+        raise ValueError("must be a data URL such as data:image/png;base64,...; remote images are not fetched")
+    try:
+        base64.b64decode(url[match.end() :], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"is not valid base64: {error}") from None
+    return url
+
+
+DataURL = Annotated[str, AfterValidator(_is_inline)]
+"""An image as a `data:` URL; remote addresses are refused, since fetching them would be ours to guard."""
+
+
 class ImageURL(Strict):
-    """An image as a `data:` URL; remote addresses are refused, since fetching them would be ours to guard."""
+    """An image, and how closely to look at it."""
 
-    url: str
+    url: DataURL
     detail: Literal["auto", "low", "high"] | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _is_inline(cls, url: str) -> str:
-        match = _DATA_URL.match(url)
-        if match is None:
-            raise ValueError("must be a data URL such as data:image/png;base64,...; remote images are not fetched")
-        try:
-            base64.b64decode(url[match.end() :], validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"is not valid base64: {error}") from None
-        return url
 
     @property
     def base64(self) -> str:

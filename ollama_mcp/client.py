@@ -4,6 +4,7 @@ import concurrent.futures
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -39,6 +40,8 @@ def chat(settings: Settings, prompt: str | None, *, system: str | None, stream: 
 
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncGenerator[Client]:
+    # A person who watches the text come needs no deadline, and Ctrl-C is at hand.
+    settings = replace(settings, soft_deadline=0)
     async with build_service(settings) as service, Client(build_server(service, serving_http=False)) as client:
         yield client
 

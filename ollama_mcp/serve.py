@@ -15,7 +15,7 @@ from ollama_mcp import logs
 from ollama_mcp.endpoints import http_endpoints
 from ollama_mcp.errors import ConfigurationError
 from ollama_mcp.settings import Settings, check_bind, is_loopback
-from ollama_mcp.stdio import LineReader, LineWriter, StandardStreams
+from ollama_mcp.stdio import LineReader, LineWriter, StandardStreams, Unanswered
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -99,7 +99,9 @@ async def _serve_stdio(settings: Settings, wire: StandardStreams) -> int:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(end_on_signal, tasks.cancel_scope)
             # The SDK wants `anyio.AsyncFile`s and uses no more of them than these two offer.
-            reader, writer = cast("Any", LineReader(wire.stdin)), cast("Any", LineWriter(wire.stdout))
+            unanswered = Unanswered()
+            reader = cast("Any", LineReader(wire.stdin, unanswered))
+            writer = cast("Any", LineWriter(wire.stdout, unanswered))
             async with stdio_server(reader, writer) as (read, write):
                 await low.run(read, write, low.create_initialization_options())
             tasks.cancel_scope.cancel()

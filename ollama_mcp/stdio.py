@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 READ_SIZE = 64 * 1024
+DRAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,42 @@ class StandardStreams:
         return wire
 
 
+class Unanswered:
+    """How many requests have come in and not been answered.
+
+    The SDK drops what is under way when stdin ends, so `printf ... | ollama-mcp` would lose its last answers.
+    A look at the text is enough, since nothing worse than half a second's wait comes of a mistake.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = anyio.Event()
+
+    def came_in(self, line: bytes) -> None:
+        """Count a request."""
+        if b'"id"' in line and b'"method"' in line:
+            self._count += 1
+
+    def went_out(self, text: str) -> None:
+        """Count an answer."""
+        if '"method"' not in text[:64]:
+            self._count -= 1
+            self._none.set()
+
+    async def drain(self) -> None:
+        """Wait until all are answered, but not for long."""
+        with anyio.move_on_after(DRAIN_SECONDS):
+            while self._count > 0:
+                self._none = anyio.Event()
+                await self._none.wait()
+
+
 class LineReader:
     """The lines of a file descriptor, read in a daemon thread; stands in for an `anyio.AsyncFile`."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, unanswered: Unanswered) -> None:
         self._fd = fd
+        self._unanswered = unanswered
         self._loop = asyncio.get_running_loop()
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
@@ -70,14 +102,17 @@ class LineReader:
         """Each line as text; blank lines say nothing."""
         while (line := await self._lines.get()) is not None:
             if line.strip():
+                self._unanswered.came_in(line)
                 yield line.decode("utf-8", errors="replace")
+        await self._unanswered.drain()
 
 
 class LineWriter:
     """Writes to a file descriptor in a thread that is left behind if the reader does not read."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, unanswered: Unanswered) -> None:
         self._fd = fd
+        self._unanswered = unanswered
         self._pending = ""
 
     async def write(self, text: str) -> int:
@@ -87,8 +122,10 @@ class LineWriter:
 
     async def flush(self) -> None:
         """Write all that is kept."""
-        data, self._pending = self._pending.encode("utf-8", errors="replace"), ""
+        text, self._pending = self._pending, ""
+        data = text.encode("utf-8", errors="replace")
         await anyio.to_thread.run_sync(self._write_all, data, abandon_on_cancel=True)
+        self._unanswered.went_out(text)
 
     def _write_all(self, data: bytes) -> None:
         view = memoryview(data)

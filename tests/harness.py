@@ -14,7 +14,14 @@ from ollama_mcp.settings import Settings
 
 from .fake_ollama import FakeOllama
 
+WARM = dict.fromkeys(("llama3.2:latest", "qwen3:8b", "llava:7b"), 4096)
+"""Models that are loaded, each with its context, so that a chat is the first thing to reach /api/chat."""
+
 ERAS = ("legacy", "2026-07-28")
+
+
+def warm_ollama(**settings: Any) -> FakeOllama:
+    return FakeOllama(**{"loaded": dict(WARM), **settings})
 
 
 @asynccontextmanager

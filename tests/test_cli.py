@@ -11,11 +11,12 @@ from subprocess import DEVNULL
 import pytest
 
 from .fake_ollama import FakeModel, FakeOllama, Gate, failure, last, line, says, stream
+from .harness import WARM
 from .processes import WITHIN, run, running
 
 
 def test_chat_prints_the_answer_and_the_figures_apart() -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         fake.chat_script = [says("Rayleigh scattering.", prompt=12)]
         done = run("chat", "--ollama-host", fake.url, "--system", "Be brief.", "Why is the sky blue?")
     assert done.returncode == 0
@@ -26,7 +27,7 @@ def test_chat_prints_the_answer_and_the_figures_apart() -> None:
 
 def test_chat_prints_the_text_as_it_comes() -> None:
     gate = Gate()
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         fake.chat_script = [stream(line("First, "), gate, line("second."), last())]
         with running("chat", "Hi", "--ollama-host", fake.url, stdin=DEVNULL) as process:
             assert process.stdout.read(7) == "First, "
@@ -36,7 +37,7 @@ def test_chat_prints_the_text_as_it_comes() -> None:
 
 
 def test_what_is_piped_in_is_added_to_the_prompt() -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         run("chat", "Summarize", "--ollama-host", fake.url, input="a long text\n")
         run("chat", "--ollama-host", fake.url, input="only this\n")
     asked = [sent["messages"][-1]["content"] for sent in fake.sent("/api/chat")]
@@ -44,7 +45,7 @@ def test_what_is_piped_in_is_added_to_the_prompt() -> None:
 
 
 def test_no_stream_prints_the_whole_answer_at_the_end() -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         fake.chat_script = [says("All at once.")]
         done = run("chat", "Hi", "--no-stream", "--ollama-host", fake.url)
     assert done.stdout == "All at once.\n"
@@ -52,7 +53,7 @@ def test_no_stream_prints_the_whole_answer_at_the_end() -> None:
 
 def test_a_conversation_on_a_terminal_remembers_and_ctrl_d_leaves() -> None:
     main, terminal = pty.openpty()
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         fake.chat_script = [says("Hello Ada."), says("You are Ada.")]
         with running("chat", "--ollama-host", fake.url, stdin=terminal, stderr=None) as process:
             os.write(main, b"I am Ada\n")
@@ -71,7 +72,7 @@ def test_a_conversation_on_a_terminal_remembers_and_ctrl_d_leaves() -> None:
 
 
 def test_ctrl_c_stops_the_answer_at_once_and_the_generation_with_it() -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         fake.chat_script = [stream(line("Once upon a time"), Gate(), last())]
         with running("chat", "Tell me a story", "--ollama-host", fake.url, stdin=DEVNULL) as process:
             assert process.stdout.read(4) == "Once"
@@ -93,7 +94,7 @@ def test_ctrl_c_stops_the_answer_at_once_and_the_generation_with_it() -> None:
     ids=["not found", "failed", "broken off", "busy"],
 )
 def test_each_cause_of_failure_has_its_exit_code_and_one_line(responder, code: int, words: str) -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         fake.chat_script = [responder, responder]
         done = run("chat", "Hi", "--model", "x", "--ollama-host", fake.url)
     assert done.returncode == code, done.stderr
@@ -139,7 +140,7 @@ def test_no_model_at_all_is_said_with_the_command_that_gets_one() -> None:
 
 
 def test_health_says_how_the_engine_is() -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         told = run("health", "--ollama-host", fake.url)
         health = json.loads(run("health", "--json", "--ollama-host", fake.url).stdout)
     assert told.returncode == 0
@@ -148,7 +149,7 @@ def test_health_says_how_the_engine_is() -> None:
 
 
 def test_pull_downloads_and_tells_how_far_it_is() -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         told = run("pull", "gemma3:1b", "--ollama-host", fake.url)
         steps = run("pull", "gemma3:1b", "--json", "--ollama-host", fake.url).stdout.splitlines()
     assert told.returncode == 0
@@ -160,7 +161,7 @@ def test_pull_downloads_and_tells_how_far_it_is() -> None:
 def test_pull_on_a_terminal_draws_a_bar() -> None:
     main, terminal = pty.openpty()
     with (
-        FakeOllama.in_thread() as fake,
+        FakeOllama.in_thread(loaded=dict(WARM)) as fake,
         running("pull", "gemma3:1b", "--ollama-host", fake.url, stderr=terminal) as process,
     ):
         assert process.wait(WITHIN) == 0
@@ -201,12 +202,12 @@ def test_a_port_in_use_is_told_in_one_line() -> None:
 
 
 def test_flags_work_before_and_after_the_command() -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         for arguments in (["--ollama-host", fake.url, "models"], ["models", "--ollama-host", fake.url]):
             assert "llama3.2" in run(*arguments).stdout
 
 
 def test_the_environment_is_read_as_ollama_reads_it() -> None:
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         assert "llama3.2" in run("models", env={"OLLAMA_HOST": f' "127.0.0.1:{fake.port}" '}).stdout
         assert "llama3.2" in run("models", env={"OLLAMA_HOST": f"0.0.0.0:{fake.port}"}).stdout

@@ -13,7 +13,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from .fake_ollama import FakeOllama, Gate, last, line, says, stream
-from .harness import ERAS, text_of
+from .harness import ERAS, WARM, text_of
 from .processes import COMMAND, WITHIN, clean_environment, running
 
 HELLO = [
@@ -42,7 +42,10 @@ def server(fake: FakeOllama, *arguments: str) -> StdioServerParameters:
 
 
 def test_stdout_carries_only_json_rpc() -> None:
-    with FakeOllama.in_thread() as fake, running("--ollama-host", fake.url, "--log-level", "debug") as process:
+    with (
+        FakeOllama.in_thread(loaded=dict(WARM)) as fake,
+        running("--ollama-host", fake.url, "--log-level", "debug") as process,
+    ):
         call = {"name": "chat_completion", "arguments": {"prompt": "Hi there"}}
         process.stdin.write(
             lines(
@@ -90,7 +93,7 @@ async def test_the_official_client_does_everything_over_stdio(mode: str) -> None
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         seen.append(message or "")
 
-    with FakeOllama.in_thread() as fake:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         fake.chat_script = [says("Hello from the model."), stream(line("never"), Gate(), last()), says("After.")]
         async with Client(server(fake), mode=mode) as client:
             assert {tool.name for tool in (await client.list_tools()).tools} >= {"chat_completion", "health_check"}
@@ -114,7 +117,7 @@ async def test_the_official_client_does_everything_over_stdio(mode: str) -> None
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_one_signal_ends_the_server(number: signal.Signals, busy: bool) -> None:
-    with FakeOllama.in_thread() as fake, running("--ollama-host", fake.url) as process:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake, running("--ollama-host", fake.url) as process:
         fake.chat_script = [stream(line("never"), Gate(), last())]
         process.stdin.write(lines(*HELLO))
         process.stdout.readline()
@@ -130,7 +133,7 @@ def test_one_signal_ends_the_server(number: signal.Signals, busy: bool) -> None:
 
 
 def test_the_end_of_stdin_ends_a_busy_server_and_stops_the_generation() -> None:
-    with FakeOllama.in_thread() as fake, running("--ollama-host", fake.url) as process:
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake, running("--ollama-host", fake.url) as process:
         fake.chat_script = [stream(line("never"), Gate(), last())]
         call = {"name": "chat_completion", "arguments": {"prompt": "Go on"}}
         process.stdin.write(lines(*HELLO, {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": call}))

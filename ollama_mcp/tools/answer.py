@@ -1,9 +1,10 @@
 """Reads an answer to its end for a caller who waits: progress on the way, and a soft deadline."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import anyio
 
@@ -12,7 +13,12 @@ from ollama_mcp.chat import ChatEvent, Fold
 THROTTLE = 0.2
 """Seconds between two reports: a few a second are as good to read as one for each token."""
 
-Report = Callable[[float, str], Awaitable[None]]
+
+class Report(Protocol):
+    """Sends one report; nothing comes of it where the client asked for none."""
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+        """The number, which must grow, its end if it is known, and what to show."""
 
 
 @dataclass
@@ -36,17 +42,17 @@ class Progress:
         if len(content) > self._said:
             news, self._said = content[self._said :], len(content)
             self._number = float(self._said)
-            await self.report(self._number, news)
+            await self.report(self._number, None, news)
         elif now - self._last >= self.heartbeat:
             self._number += 0.001
-            await self.report(self._number, waiting)
+            await self.report(self._number, None, waiting)
         else:
             return
         self._last = now
 
 
 async def read_answer(
-    events: AsyncGenerator[ChatEvent], progress: Progress | None, *, what: str, soft_deadline: float | None
+    events: AsyncGenerator[ChatEvent], progress: Progress, *, what: str, soft_deadline: float | None
 ) -> Fold:
     """Read the events; past the soft deadline the generation is stopped and the fold is left without `done`."""
     fold = Fold()
@@ -56,7 +62,6 @@ async def read_answer(
     failure: list[Exception] = []
 
     async def read() -> None:
-        nonlocal changed
         try:
             async with aclosing(events):
                 async for event in events:
@@ -67,27 +72,18 @@ async def read_answer(
         finished.set()
         changed.set()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read)
-        while not finished.is_set():
-            if soft_deadline is not None and time.monotonic() - started >= soft_deadline:
-                tasks.cancel_scope.cancel()
-                break
-            if progress is None:
-                wait = None if soft_deadline is None else soft_deadline - (time.monotonic() - started)
-                with anyio.move_on_after(wait):
+    with anyio.move_on_after(soft_deadline):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            while not finished.is_set():
+                with anyio.move_on_after(progress.heartbeat):
+                    await changed.wait()
+                changed = anyio.Event()
+                state = "is thinking" if fold.reasoning_parts else "is loading or reading the prompt"
+                await progress.tell(fold, f"{what} {state} ({time.monotonic() - started:.0f} s)")
+                with anyio.move_on_after(THROTTLE):
                     await finished.wait()
-                continue
-            with anyio.move_on_after(progress.heartbeat):
-                await changed.wait()
-            changed = anyio.Event()
-            elapsed = time.monotonic() - started
-            state = "is thinking" if fold.reasoning_parts else "is loading or reading the prompt"
-            await progress.tell(fold, f"{what} {state} ({elapsed:.0f} s)")
-            with anyio.move_on_after(THROTTLE):
-                await finished.wait()
     if failure:
         raise failure[0]
-    if progress is not None:
-        await progress.tell(fold, "")
+    await progress.tell(fold, "")
     return fold

@@ -83,10 +83,11 @@ def chat_tool(service: Service) -> ServiceTool:
 
     async def chat_completion(arguments: ChatArguments, ctx: ToolContext) -> CallToolResult:
         settings = service.settings
-        progress = _progress(ctx, settings.heartbeat)
-        deadline = None if progress or not settings.soft_deadline else settings.soft_deadline
+        deadline = None if _takes_progress(ctx) else settings.soft_deadline or None
         what = arguments.model or "The model"
-        fold = await read_answer(service.chat(arguments.request()), progress, what=what, soft_deadline=deadline)
+        events = service.chat(arguments.request())
+        progress = Progress(ctx.report_progress, settings.heartbeat)
+        fold = await read_answer(events, progress, what=what, soft_deadline=deadline)
         if fold.done is None:
             return _so_far(fold, what, settings.soft_deadline)
         return chat_answer(fold.result())
@@ -100,16 +101,10 @@ def chat_tool(service: Service) -> ServiceTool:
     )
 
 
-def _progress(ctx: ToolContext, heartbeat: float) -> Progress | None:
-    """Where to report to, if the client asked for progress."""
+def _takes_progress(ctx: ToolContext) -> bool:
+    """Whether the client asked for progress, and so knows that the call is alive."""
     meta: Any = ctx.request_context.meta
-    if not meta or meta.get("progress_token", meta.get("progressToken")) is None:
-        return None
-
-    async def report(number: float, message: str) -> None:
-        await ctx.report_progress(number, None, message)
-
-    return Progress(report, heartbeat)
+    return bool(meta) and meta.get("progress_token") is not None
 
 
 def _so_far(fold: Fold, what: str, seconds: float) -> CallToolResult:
