@@ -52,11 +52,10 @@ def _is_inline(url: str) -> str:
 
 
 DataURL = Annotated[str, AfterValidator(_is_inline)]
-"""An image as a `data:` URL; remote addresses are refused, since fetching them would be ours to guard."""
 
 
 class ImageURL(Strict):
-    """An image, and how closely to look at it."""
+    """An image as a `data:` URL; remote addresses are refused, since fetching them would be ours to guard."""
 
     url: DataURL
     detail: Literal["auto", "low", "high"] | None = None

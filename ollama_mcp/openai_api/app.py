@@ -21,6 +21,7 @@ from ollama_mcp.openai_api.errors import on_http_error, on_service_error
 from ollama_mcp.openai_api.health import Probe
 from ollama_mcp.openai_api.middleware import REQUEST_ID, RequestId
 from ollama_mcp.openai_api.models import Models
+from ollama_mcp.openai_api.responses import Responses
 from ollama_mcp.service import Service
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[Any]]
@@ -49,6 +50,7 @@ def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Li
         Route("/v1/chat/completions", ChatCompletions(service).create, methods=["POST"]),
         Route("/v1/completions", Completions(service).create, methods=["POST"]),
         Route("/v1/embeddings", Embeddings(service).create, methods=["POST"]),
+        Route("/v1/responses", Responses(service).create, methods=["POST"]),
         Route("/v1/models", models.list, methods=["GET"]),
         Route("/v1/models/{id:path}", models.retrieve, methods=["GET"]),
     ]

@@ -1,6 +1,5 @@
 """POST /v1/chat/completions."""
 
-import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -14,13 +13,8 @@ from ollama_mcp.openai_api.body import read_body
 from ollama_mcp.openai_api.disconnect import unless_gone
 from ollama_mcp.openai_api.schemas import ChatCompletionBody
 from ollama_mcp.openai_api.sse import DONE, EventStream
-from ollama_mcp.openai_api.wire import JSON, dumps
+from ollama_mcp.openai_api.wire import JSON, dumps, new_id
 from ollama_mcp.service import Service
-
-
-def new_id(kind: str) -> str:
-    """An id such as OpenAI's: what it is of, and chance."""
-    return kind + secrets.token_hex(14)
 
 
 async def whole_answer(service: Service, request: ChatRequest) -> ChatResult:
@@ -43,7 +37,7 @@ class ChatCompletions:
             result = await unless_gone(request, whole_answer(self._service, wanted))
             return JSON(_completion(body.model, result))
         usage = body.stream_options is not None and body.stream_options.include_usage is True
-        events = _chunks(self._service.chat(wanted), body.model, usage=usage, logprobs=body.logprobs is True)
+        events = _chunks(self._service.chat(wanted), body.model, usage=usage)
         return EventStream(events, heartbeat=self._service.settings.heartbeat)
 
 
@@ -105,9 +99,7 @@ def _call_deltas(first: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]
     return [{"index": first + offset, **call.model_dump()} for offset, call in enumerate(calls)]
 
 
-async def _chunks(
-    answer: AsyncGenerator[ChatEvent], model: str, *, usage: bool, logprobs: bool
-) -> AsyncGenerator[bytes]:
+async def _chunks(answer: AsyncGenerator[ChatEvent], model: str, *, usage: bool) -> AsyncGenerator[bytes]:
     """The events of an answer as chunks; the role goes with the first."""
     shared = {
         "id": new_id("chatcmpl-"),
@@ -119,8 +111,8 @@ async def _chunks(
     head = b"data: " + dumps(shared)[:-1] + b',"choices":['
     tail = b'],"usage":null}\n\n' if usage else b"]}\n\n"
 
-    def chunk(delta: dict[str, Any], tokens: Any = (), finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": _logprobs(tokens), "finish_reason": finish}
+    def chunk(delta: dict[str, Any], tokens: Any = ()) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": _logprobs(tokens), "finish_reason": None}
         return head + dumps(choice) + tail
 
     opening = chunk({"role": "assistant", "content": ""})
@@ -140,12 +132,14 @@ async def _chunks(
                     yield opening + chunk(delta, event.logprobs)
                     opening = b""
                 continue
-            yield opening + chunk({}, finish=event.finish_reason)
-            if event.warnings or usage:
-                last = {**shared, "choices": []}
-                if usage:
-                    last["usage"] = usage_of(event.usage)
-                if event.warnings:
-                    last["warnings"] = event.warnings
-                yield b"data: " + dumps(last) + b"\n\n"
+            choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": event.finish_reason}
+            last = {**shared, "choices": [choice]}
+            if usage:
+                last["usage"] = None
+            if event.warnings:
+                last["warnings"] = event.warnings
+            yield opening + b"data: " + dumps(last) + b"\n\n"
+            if usage:
+                counts = {**shared, "choices": [], "usage": usage_of(event.usage)}
+                yield b"data: " + dumps(counts) + b"\n\n"
             yield DONE

@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from ollama_mcp.chat import ChatEvent, Delta
 from ollama_mcp.openai_api.body import read_body
-from ollama_mcp.openai_api.chat import new_id, usage_of, whole_answer
+from ollama_mcp.openai_api.chat import usage_of, whole_answer
 from ollama_mcp.openai_api.disconnect import unless_gone
 from ollama_mcp.openai_api.schemas import CompletionBody
 from ollama_mcp.openai_api.sse import DONE, EventStream
-from ollama_mcp.openai_api.wire import JSON, dumps
+from ollama_mcp.openai_api.wire import JSON, dumps, new_id
 from ollama_mcp.service import Service
 
 
@@ -95,10 +95,8 @@ async def _chunks(
                     yield opening + chunk(choices=[choice], **extra)
                     opening = b""
                 continue
-            yield opening + chunk(choices=[_choice("", None, _finish(event))], **extra)
-            if usage or event.warnings:
-                last: dict[str, Any] = {"usage": usage_of(event.usage)} if usage else {}
-                if event.warnings:
-                    last["warnings"] = event.warnings
-                yield chunk(choices=[], **last)
+            warned = {"warnings": event.warnings} if event.warnings else {}
+            yield opening + chunk(choices=[_choice("", None, _finish(event))], **extra, **warned)
+            if usage:
+                yield chunk(choices=[], usage=usage_of(event.usage))
             yield DONE

@@ -14,7 +14,7 @@ from ollama_mcp.chat import ChatRequest, Message, StopSequences, Strict
 MAX_INPUTS = 2048
 
 
-def _absent(why: str) -> Callable[[object], object]:
+def absent(why: str) -> Callable[[object], object]:
     """A validator that lets only an unset or empty value through; `why` continues "field: "."""
 
     def check(value: object) -> object:
@@ -34,7 +34,7 @@ def _one(value: int | None) -> int | None:
 One = Annotated[int | None, AfterValidator(_one), Field(None, description="Only 1", json_schema_extra={"const": 1})]
 LogitBias = Annotated[
     dict[str, Any] | None,
-    AfterValidator(_absent("is not supported, since Ollama has no such option")),
+    AfterValidator(absent("is not supported, since Ollama has no such option")),
     Field(None, description="Must be empty", json_schema_extra={"maxProperties": 0}),
 ]
 
@@ -61,13 +61,13 @@ class ChatCompletionBody(ChatRequest):
     n: One
     logit_bias: LogitBias
     modalities: Annotated[list[str] | None, AfterValidator(_text_only)] = None
-    audio: Annotated[Any, AfterValidator(_absent("is not supported; only text is answered"))] = Field(
+    audio: Annotated[Any, AfterValidator(absent("is not supported; only text is answered"))] = Field(
         None, json_schema_extra={"type": "null"}
     )
-    functions: Annotated[list[Any] | None, AfterValidator(_absent("is not supported any more; use tools"))] = Field(
+    functions: Annotated[list[Any] | None, AfterValidator(absent("is not supported any more; use tools"))] = Field(
         None, json_schema_extra={"maxItems": 0}
     )
-    web_search_options: Annotated[Any, AfterValidator(_absent("is not supported; nothing is searched"))] = Field(
+    web_search_options: Annotated[Any, AfterValidator(absent("is not supported; nothing is searched"))] = Field(
         None, json_schema_extra={"type": "null"}
     )
 
@@ -131,7 +131,7 @@ class CompletionBody(Strict):
     n: One
     best_of: One
     logit_bias: LogitBias
-    suffix: Annotated[str | None, AfterValidator(_absent("is not supported; only text after the prompt is made"))] = (
+    suffix: Annotated[str | None, AfterValidator(absent("is not supported; only text after the prompt is made"))] = (
         Field(None, json_schema_extra={"maxLength": 0})
     )
 

@@ -1,6 +1,7 @@
 """JSON as it leaves: on one line and in ASCII, so that no proxy or line reader can misread it."""
 
 import json
+import secrets
 from typing import Any
 
 import orjson
@@ -13,6 +14,11 @@ def dumps(value: Any) -> bytes:
     if data.isascii():
         return data
     return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def new_id(kind: str) -> str:
+    """An id such as OpenAI's: what it is of, and chance."""
+    return kind + secrets.token_hex(14)
 
 
 class JSON(Response):
