@@ -231,16 +231,14 @@ class ChatReader:
         )
 
     def _logprob(self, token: Any) -> dict[str, Any]:
-        """One token in OpenAI's form; Ollama leaves out what is empty."""
+        """One token in OpenAI's form."""
+        plain = self._plain_logprob(token)
+        return plain | {"top_logprobs": [self._plain_logprob(other) for other in token.get("top_logprobs") or ()]}
+
+    def _plain_logprob(self, token: Any) -> dict[str, Any]:
         if not isinstance(token, dict) or not isinstance(token.get("token"), str):
             raise self.broken("Ollama sent a log probability without its token.")
-        return _plain_logprob(token) | {
-            "top_logprobs": [_plain_logprob(top) for top in token.get("top_logprobs") or ()]
-        }
-
-
-def _plain_logprob(token: dict[str, Any]) -> dict[str, Any]:
-    return {"token": token.get("token", ""), "logprob": token.get("logprob", 0.0), "bytes": token.get("bytes")}
+        return {"token": token["token"], "logprob": token.get("logprob", 0.0), "bytes": token.get("bytes")}
 
 
 def usage_of(line: dict[str, Any]) -> Usage:
