@@ -116,12 +116,11 @@ def check_not_cut(model: str, plan: ContextPlan, usage: Usage, partial: str) -> 
     Servers that do not know `truncate` cut all the same; the count is the only trace of it.
     """
     counted = usage.prompt_tokens
-    if counted == 0:
-        return
     length = plan.length or SMALLEST_DEFAULT
-    looks_cut = counted < plan.estimate.least or (
-        plan.estimate.likely > length and counted <= length and counted * 4 < plan.estimate.likely * 3
-    )
+    if counted == 0 or plan.estimate.safe <= length:
+        return
+    likely = plan.estimate.likely
+    looks_cut = counted < plan.estimate.least or (likely > length >= counted and counted * 4 < likely * 3)
     if looks_cut:
         raise PromptTruncated(
             f"The engine read only {counted} tokens of a prompt of about {plan.estimate.likely}, so the answer "

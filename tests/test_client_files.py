@@ -182,5 +182,6 @@ def test_the_manifests_prompts_use_the_arguments_they_declare() -> None:
 
 def test_a_tool_install_leaves_out_what_a_sync_leaves_out() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    lines = (ROOT / "embedded-overrides.txt").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if not line.startswith("#")] == project["tool"]["uv"]["override-dependencies"]
+    written = re.search(r'printf "(.*)" > overrides.txt', (ROOT / "MCP_SETUP.md").read_text(encoding="utf-8"))
+    assert written is not None
+    assert written[1].split("\\n")[:-1] == project["tool"]["uv"]["override-dependencies"]
