@@ -16,6 +16,7 @@ from ollama_mcp.errors import ServiceError
 from ollama_mcp.openai_api.chat import ChatCompletions
 from ollama_mcp.openai_api.completions import Completions
 from ollama_mcp.openai_api.disconnect import on_client_gone
+from ollama_mcp.openai_api.docs import Docs
 from ollama_mcp.openai_api.embeddings import Embeddings
 from ollama_mcp.openai_api.errors import on_http_error, on_service_error
 from ollama_mcp.openai_api.health import Probe
@@ -54,6 +55,7 @@ def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Li
         Route("/v1/models", models.list, methods=["GET"]),
         Route("/v1/models/{id:path}", models.retrieve, methods=["GET"]),
     ]
+    routes += Docs(service.settings.default_model or "llama3.2").routes()
     if mcp_app is not None:
         routes.append(Route("/mcp", _PassThrough(mcp_app)))
     middleware = [Middleware(RequestId)]
