@@ -5,7 +5,7 @@ One service stands over one engine. It raises only `ollama_mcp.errors.ServiceErr
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Literal, Self
@@ -34,6 +34,10 @@ WARM_FOR = 240.0
 """Ollama keeps a model for five minutes after its last use, unless it is told otherwise."""
 
 
+ChangeKind = Literal["models", "loaded"]
+"""What changed: which models are installed, or which of them are loaded."""
+
+
 class Health(BaseModel):
     """Whether the engine is there and what to do if it is not."""
 
@@ -59,6 +63,21 @@ class Service:
         self._contexts = ContextPolicy(engine, fixed=settings.num_ctx, cap=settings.max_num_ctx)
         self._warm_until: dict[str, float] = {}
         self._loading: dict[tuple[str, int | None], asyncio.Task[None]] = {}
+        self._observers: dict[object, Callable[[ChangeKind], None]] = {}
+
+    def subscribe(self, callback: Callable[[ChangeKind], None]) -> Callable[[], None]:
+        """Have changes that this service made told to a callback, in the event loop; returns what ends it."""
+        key = object()
+        self._observers[key] = callback
+
+        def unsubscribe() -> None:
+            self._observers.pop(key, None)
+
+        return unsubscribe
+
+    def _changed(self, kind: ChangeKind) -> None:
+        for callback in list(self._observers.values()):
+            callback(kind)
 
     async def __aenter__(self) -> Self:
         return self
@@ -144,8 +163,9 @@ class Service:
 
     def _loaded(self, key: tuple[str, int | None], task: asyncio.Task[None]) -> None:
         del self._loading[key]
-        if not task.cancelled():
-            task.exception()  # marks it as seen, for a load that nobody waits for any more
+        # Asking for the exception marks it as seen, for a load that nobody waits for any more.
+        if not task.cancelled() and task.exception() is None:
+            self._changed("loaded")
 
     async def embed(
         self,
