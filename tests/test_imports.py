@@ -65,4 +65,4 @@ def test_the_server_is_made_without_the_engines_libraries() -> None:
         "from ollama_mcp.serve import build_server, build_service\nfrom ollama_mcp.settings import Settings\n"
         "build_server(build_service(Settings()), serving_http=False)"
     )
-    assert not modules_after(run) & {"ollama", "httpx", "aiohttp", "openai", "xllamacpp", "uvicorn"}
+    assert not modules_after(run) & {"ollama", "httpx", "aiohttp", "openai", "xllamacpp"}

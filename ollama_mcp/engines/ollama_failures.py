@@ -18,6 +18,7 @@ from ollama_mcp.errors import (
 )
 
 MAX_WORDS = 500
+NONSENSE = "What answers there does not speak as Ollama does; check that the address is Ollama's."
 
 _TOO_LONG = re.compile(r"exceed\w*[\s\w-]*context|longer than the context", re.IGNORECASE)
 _LENGTHS = re.compile(r"\((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
@@ -98,3 +99,14 @@ def _read(body: bytes) -> tuple[str, dict[str, Any]]:
     if isinstance(url := fields.get("signin_url"), str):
         words += f"; sign in at {url}"
     return (words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}…"), fields
+
+
+def as_object(text: bytes) -> dict[str, Any]:
+    """A JSON object as Ollama sends it."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise EngineFailed(NONSENSE) from error
+    if not isinstance(found, dict):
+        raise EngineFailed(NONSENSE)
+    return found

@@ -75,7 +75,9 @@ def open_transport(address: str) -> EngineTransport:
 
 
 @contextmanager
-def translated(engine: str, address: str, *, started: bool = False) -> Generator[None]:
+def translated(
+    engine: str, address: str, *, started: bool = False, advice: str = "check that it is running there"
+) -> Generator[None]:
     """Turn what httpx and aiohttp raise into our errors; `started` once an answer has begun."""
     try:
         yield
@@ -88,7 +90,7 @@ def translated(engine: str, address: str, *, started: bool = False) -> Generator
             ) from error
         if _never_connected(error):
             raise EngineUnavailable(
-                f"Failed to connect to {engine} at {address}: {_reason(error)}; check that it is running there."
+                f"Failed to connect to {engine} at {address}: {_reason(error)}; {advice}."
             ) from error
         raise EngineFailed(f"{engine} at {address} gave no valid answer: {_reason(error)}.") from error
 

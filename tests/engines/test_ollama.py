@@ -276,7 +276,7 @@ async def test_an_absent_ollama_is_told_for_every_call(unused_port: int):
 
 async def test_an_address_that_swallows_everything_is_given_up(full_port: int, monkeypatch: pytest.MonkeyPatch):
 
-    monkeypatch.setattr("ollama_mcp.engines.ollama.TIMEOUT", httpx.Timeout(None, connect=0.2, pool=0.2))
+    monkeypatch.setattr("ollama_mcp.engines.ollama_client.TIMEOUT", httpx.Timeout(None, connect=0.2, pool=0.2))
     engine = OllamaEngine(f"http://127.0.0.1:{full_port}")
     with pytest.raises(EngineUnavailable):
         await ask(engine)

@@ -1,0 +1,109 @@
+"""HTTP to Ollama: its package's client for the address, the authentication and the life cycle, raw underneath.
+
+Imported on first use only: the packages below take a third of a second, which no client should wait for
+before it sees the tools.
+"""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
+from types import ModuleType
+from typing import Any
+
+import httpx
+import orjson
+
+from ollama_mcp.engines.ollama_failures import as_object, failure
+from ollama_mcp.engines.transport import HEADERS, TIMEOUT, open_transport, read_body, read_lines, translated
+from ollama_mcp.errors import InvalidRequest
+
+ADVICE = "start it with `ollama serve`, or set OLLAMA_HOST to where it runs"
+
+Json = dict[str, Any]
+
+
+class OllamaClient:
+    """Requests to one Ollama; each failure is raised as what it stands for."""
+
+    def __init__(self, address: str, *, api_key: str | None) -> None:
+        self._address = address
+        headers = dict(HEADERS)
+        if api_key is not None:
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._client = _import_ollama().AsyncClient(
+            host=address,
+            headers=headers,
+            transport=open_transport(address),
+            timeout=TIMEOUT,
+            trust_env=False,
+            follow_redirects=False,
+        )
+        # The HTTP client inside the package's, which alone sends and receives everything as it is.
+        self._http: httpx.AsyncClient = self._client._client
+        if api_key is None:
+            # The package would send the OLLAMA_API_KEY of the environment to whatever address this is.
+            self._http.headers.pop("Authorization", None)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    @asynccontextmanager
+    async def send(self, method: str, path: str, body: Json | None = None) -> AsyncGenerator[httpx.Response]:
+        """The beginning of an answer with status 200; any other is raised as what it stands for."""
+        content = None if body is None else _encoded(body)
+        request = self._http.build_request(method, path, content=content)
+        with self._translated():
+            response = await self._http.send(request, stream=True)
+        try:
+            if response.status_code != httpx.codes.OK:
+                with self._translated():
+                    said = await read_body(response)
+                headers = response.headers
+                raise failure(
+                    response.status_code,
+                    said,
+                    model=None if body is None else body.get("model"),
+                    location=headers.get("location"),
+                    retry_after=headers.get("retry-after"),
+                )
+            yield response
+        finally:
+            await response.aclose()
+
+    async def call(self, method: str, path: str, body: Json | None = None) -> Json:
+        """A whole answer."""
+        async with self.send(method, path, body) as response:
+            with self._translated():
+                return as_object(await read_body(response))
+
+    async def lines(self, response: httpx.Response) -> AsyncGenerator[bytes]:
+        """The lines of an answer that is streamed."""
+        async with aclosing(read_lines(response)) as lines:
+            with self._translated(started=True):
+                async for line in lines:
+                    yield line
+
+    def _translated(self, *, started: bool = False) -> AbstractContextManager[None]:
+        return translated("Ollama", self._address, started=started, advice=ADVICE)
+
+
+def _import_ollama() -> ModuleType:
+    """Import the package without the environment's OLLAMA_HOST.
+
+    On import it makes a client of its own from that, and fails on spellings that Ollama itself takes.
+    """
+    host = os.environ.pop("OLLAMA_HOST", None)
+    try:
+        import ollama
+    finally:
+        if host is not None:
+            os.environ["OLLAMA_HOST"] = host
+    return ollama
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error
