@@ -1,0 +1,362 @@
+"""Between our words and OpenAI's JSON, without a server."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ollama_mcp.chat import ChatRequest, Delta, Done
+from ollama_mcp.engines.openai_failures import failure
+from ollama_mcp.engines.openai_models import info_of, running_of
+from ollama_mcp.engines.openai_wire import Answer, chat_body, vectors_of, warnings_for
+from ollama_mcp.errors import (
+    ContextLengthExceeded,
+    EngineBusy,
+    EngineFailed,
+    EngineRejected,
+    EngineTimeout,
+    GenerationBroken,
+    InvalidRequest,
+    ModelNotFound,
+    ServiceError,
+    Unsupported,
+)
+from tests.fake_openai import chunk
+
+HELLO = [{"role": "user", "content": "hello"}]
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"anyOf": [{"type": "object"}], "default": {}}}}
+PIXEL = "data:image/png;base64,aGk="
+
+
+def request(**fields: Any) -> ChatRequest:
+    return ChatRequest.model_validate({"model": "m", "messages": HELLO, **fields})
+
+
+def test_what_is_unset_is_not_sent() -> None:
+    assert chat_body(request()) == {
+        "model": "m",
+        "messages": HELLO,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_every_openai_field_and_every_shared_extension_is_sent_under_its_own_name() -> None:
+    fields = {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "max_tokens": 7,
+        "stop": ["x"],
+        "seed": 3,
+        "presence_penalty": 0.1,
+        "frequency_penalty": 0.2,
+        "tools": [TOOL],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "parallel_tool_calls": False,
+        "reasoning_effort": "high",
+        "logprobs": True,
+        "top_logprobs": 2,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
+        "top_k": 4,
+        "min_p": 0.05,
+        "typical_p": 0.8,
+        "repeat_penalty": 1.1,
+        "repeat_last_n": 64,
+    }
+    body = chat_body(request(**fields))
+    assert {name: body[name] for name in fields} == fields
+    assert body["repetition_penalty"] == 1.1
+
+
+def test_messages_keep_their_parts_calls_and_ids() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    messages = [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": PIXEL}}],
+        },
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "2", "tool_call_id": "c1"},
+    ]
+    assert chat_body(request(messages=messages))["messages"] == messages
+
+
+def test_a_developer_speaks_as_the_system() -> None:
+    body = chat_body(request(messages=[{"role": "developer", "content": "be brief"}]))
+    assert body["messages"] == [{"role": "system", "content": "be brief"}]
+
+
+@pytest.mark.parametrize(
+    ("think", "enabled", "effort"),
+    [(True, True, None), (False, False, None), ("low", True, "low"), ("max", True, "max")],
+)
+def test_think_goes_to_the_chat_template_and_a_level_becomes_the_effort(
+    think: Any, enabled: bool, effort: str | None
+) -> None:
+    body = chat_body(request(think=think))
+    assert body["chat_template_kwargs"] == {"enable_thinking": enabled}
+    assert body.get("reasoning_effort") == effort
+
+
+@pytest.mark.parametrize(("field", "value"), [("num_ctx", 4096), ("options", {"mirostat": 1})])
+def test_what_only_ollama_can_do_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(Unsupported) as raised:
+        chat_body(request(**{field: value}))
+    assert raised.value.param == field
+
+
+def test_an_ignored_keep_alive_is_told() -> None:
+    assert "keep_alive" in warnings_for(request(keep_alive="5m"))[0]
+    assert warnings_for(request()) == ()
+
+
+def read(*chunks: dict[str, Any]) -> list[Any]:
+    answer = Answer("asked", lambda: "call_new")
+    deltas = [delta for fields in chunks if (delta := answer.read(b"data:" + json.dumps(fields).encode()))]
+    answer.read(b"data: [DONE]")
+    return [*deltas, *answer.end()]
+
+
+def piece(
+    index: int | None, call_id: str | None = None, name: str | None = None, arguments: Any = None
+) -> dict[str, Any]:
+    call: dict[str, Any] = {"function": {"name": name, "arguments": arguments}}
+    call |= {} if index is None else {"index": index}
+    return chunk(tool_calls=[call | ({"id": call_id} if call_id else {})])
+
+
+def calls_in(found: list[Any]) -> list[tuple[str, str, str]]:
+    deltas = [delta for delta in found if isinstance(delta, Delta) and delta.tool_calls]
+    assert len(deltas) == 1
+    return [(call.id, call.function.name, call.function.arguments) for call in deltas[0].tool_calls]
+
+
+def test_tool_calls_in_pieces_come_whole_and_once() -> None:
+    found = read(
+        piece(0, "a", "f", ""),
+        piece(0, arguments='{"x"'),
+        piece(1, "b", "g", '{"y": 2'),
+        piece(0, arguments=": 1}"),
+        piece(1, arguments="}"),
+        chunk("tool_calls"),
+    )
+    assert calls_in(found) == [("a", "f", '{"x": 1}'), ("b", "g", '{"y": 2}')]
+    assert found[-1].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("index", [None, 0])
+def test_calls_that_share_an_index_are_told_apart_by_their_ids(index: int | None) -> None:
+    found = read(piece(index, "a", "f", "{}"), piece(index, "b", "g", "{}"), chunk("stop"))
+    assert calls_in(found) == [("a", "f", "{}"), ("b", "g", "{}")]
+    assert found[-1].finish_reason == "tool_calls"
+
+
+def test_a_call_without_id_or_arguments_gets_them_and_an_object_becomes_text() -> None:
+    assert calls_in(read(piece(0, None, "f"), chunk("stop"))) == [("call_new", "f", "{}")]
+    assert calls_in(read(piece(0, "a", "f", {"x": 1}), chunk("stop"))) == [("a", "f", '{"x":1}')]
+
+
+def test_being_cut_off_is_not_hidden_by_a_tool_call() -> None:
+    assert read(piece(0, "a", "f", '{"x'), chunk("length"))[-1].finish_reason == "length"
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_reasoning_is_read_under_both_its_names(field: str) -> None:
+    assert read(chunk(**{field: "hm", "content": None}), chunk("stop"))[0] == Delta(reasoning="hm")
+
+
+def test_logprobs_usage_and_timings_are_kept() -> None:
+    entry = {"token": "a", "logprob": -0.1, "bytes": [97], "top_logprobs": []}
+    usage = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
+    timings = {"prompt_ms": 500.0, "predicted_ms": 20, "predicted_per_second": 100.0}
+    found = read(
+        chunk(content="a", logprobs={"content": [entry]}),
+        chunk("eos"),
+        {"choices": [], "usage": usage, "timings": timings},
+    )
+    assert found[0] == Delta(content="a", logprobs=(entry,))
+    done = found[-1]
+    assert isinstance(done, Done)
+    assert done.usage.model_dump() == {
+        "prompt_tokens": 9,
+        "completion_tokens": 2,
+        "total_tokens": 11,
+        "cached_tokens": 4,
+    }
+    assert (done.timings.prompt, done.timings.generation, done.timings.tokens_per_second) == (0.5, 0.02, 100.0)
+    assert (done.model, done.finish_reason) == ("served-7b", "stop")
+
+
+def test_a_refusal_is_the_answer() -> None:
+    assert read(chunk(refusal="I will not."), chunk("stop"))[0] == Delta(content="I will not.")
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "insufficient_system_resource"])
+def test_a_reason_that_is_no_end_breaks_the_answer(reason: str) -> None:
+    with pytest.raises(GenerationBroken):
+        read(chunk(content="a"), chunk(reason))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"data: nonsense",
+        b"data: []",
+        b'data: {"choices": {"a": 1}}',
+        b'data: {"choices": [{"delta": ["a"]}]}',
+        b'data: {"choices": [{"delta": {"tool_calls": 1}}]}',
+        b'data: {"choices": [{"delta": {"tool_calls": [{"function": "f"}]}}]}',
+        b'data: {"choices": [{"logprobs": {"content": 1}}]}',
+        b'data: {"choices": [{"delta": {"content": 5}}]}',
+        b'data: {"choices": [{"delta": {"tool_calls": ["f"]}}]}',
+        b'data: {"error": {"message": "out of memory"}}',
+        b'data: {"error": "out of memory"}',
+        b"<html>",
+    ],
+)
+def test_nonsense_in_the_middle_breaks_the_answer(line: bytes) -> None:
+    answer = Answer("m", lambda: "id")
+    answer.read(b'data:{"choices":[]}')
+    with pytest.raises(GenerationBroken):
+        answer.read(line)
+
+
+def test_comments_and_other_fields_say_nothing() -> None:
+    answer = Answer("m", lambda: "id")
+    assert [answer.read(line) for line in (b": ping", b":", b"event: message", b"id: 7", b"retry: 9")] == [None] * 5
+
+
+LLAMA = "request (9031 tokens) exceeds the available context size (4096 tokens), try increasing it"
+VLLM = (
+    "This model's maximum context length is 4096 tokens. However, you requested 9131 tokens (9031 in the messages, "
+    "100 in the completion). Please reduce the length of the messages or completion."
+)
+VLLM_NEW = "The decoder prompt (length 9031) is longer than the maximum model length of 4096. Make sure of it."
+OPENAI = "This model's maximum context length is 4096 tokens. However, your messages resulted in 9031 tokens."
+
+
+def body_of(message: str, **fields: Any) -> bytes:
+    return json.dumps({"error": {"message": message, **fields}}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        body_of(LLAMA, type="exceed_context_size_error", n_prompt_tokens=9031, n_ctx=4096),
+        body_of(LLAMA),
+        body_of(VLLM),
+        json.dumps({"object": "error", "message": VLLM_NEW, "code": 400}).encode(),
+        body_of(OPENAI, code="context_length_exceeded"),
+    ],
+)
+def test_a_prompt_too_long_is_told_in_numbers(body: bytes) -> None:
+    error = failure(400, body, model="qwen")
+    assert isinstance(error, ContextLengthExceeded)
+    assert (error.prompt_tokens, error.context_length) == (9031, 4096)
+    assert "9031 tokens and the context of qwen holds 4096: shorten it by 4935" in error.message
+
+
+def test_a_text_too_long_for_one_vector_is_told_in_numbers() -> None:
+    said = "input (701 tokens) is too large to process. increase the physical batch size (current batch size: 512)"
+    error = failure(500, body_of(said), model="m")
+    assert isinstance(error, ContextLengthExceeded)
+    assert (error.prompt_tokens, error.context_length) == (701, 512)
+
+
+def test_max_tokens_too_large_is_not_the_prompts_fault() -> None:
+    said = (
+        "'max_tokens' or 'max_completion_tokens' is too large: 5000. This model's maximum context length is 4096 "
+        "tokens and your request has 10 input tokens."
+    )
+    assert type(failure(400, body_of(said))) is InvalidRequest
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "temperature must be a number", InvalidRequest),
+        (422, "no", InvalidRequest),
+        (401, "Invalid API Key", EngineRejected),
+        (403, "no", EngineRejected),
+        (404, "The model `m` does not exist.", ModelNotFound),
+        (404, "File Not Found", EngineFailed),
+        (405, "Method Not Allowed", EngineFailed),
+        (408, "slow", EngineTimeout),
+        (429, "slow down", EngineBusy),
+        (503, "Loading model", EngineBusy),
+        (504, "slow", EngineTimeout),
+        (500, "image input is not supported - hint: you may need to provide the mmproj", Unsupported),
+        (500, "boom", EngineFailed),
+        (302, "", EngineFailed),
+    ],
+)
+def test_each_status_has_its_error(status: int, message: str, kind: type[ServiceError]) -> None:
+    error = failure(status, body_of(message), model="m", location="http://elsewhere/")
+    assert type(error) is kind
+    assert (message.rstrip(".") in error.message) or status in (302, 404, 405)
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), (None, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)])
+def test_retry_after_is_passed_on(header: str | None, seconds: float) -> None:
+    error = failure(503, b"", retry_after=header)
+    assert isinstance(error, EngineBusy)
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>Bad Gateway</html>", b"[]", b'{"error": "too bad"}', b'{"detail": "too bad"}', b'{"detail": [{}]}'],
+)
+def test_any_body_of_a_failure_makes_a_sentence(body: bytes) -> None:
+    said = failure(502, body).message
+    assert ("too bad" if b"too bad" in body else "no reason") in said
+
+
+def test_long_words_are_cut_visibly() -> None:
+    assert failure(500, body_of("x" * 9000)).message.endswith("x….")
+
+
+def test_llama_server_tells_all_about_its_model() -> None:
+    meta = {"n_ctx": 4096, "n_ctx_train": 8192, "n_params": 134515008, "size": 96576768, "ftype": "Q4_1"}
+    entry = {"id": "m", "owned_by": "llamacpp", "meta": meta, "architecture": {"input_modalities": ["text", "image"]}}
+    assert info_of(entry).model_dump(exclude_none=True) == {
+        "name": "m",
+        "size_bytes": 96576768,
+        "parameters": "135M",
+        "quantization": "Q4_1",
+        "context_length": 4096,
+        "capabilities": ["completion", "vision"],
+    }
+    loaded = running_of(entry)
+    assert loaded is not None
+    assert (loaded.name, loaded.context_length) == ("m", 4096)
+
+
+def test_other_servers_tell_what_they_tell() -> None:
+    vllm = {"id": "v", "owned_by": "vllm", "max_model_len": 32768}
+    studio = {"id": "s", "type": "embeddings", "arch": "bert", "quantization": "Q8_0", "max_context_length": 2048}
+    assert info_of(vllm).context_length == 32768
+    assert running_of(vllm) is not None
+    assert (info_of(studio).context_length, info_of(studio).capabilities) == (2048, ["embedding"])
+    assert running_of(studio) is None
+    assert info_of({"id": "plain"}).model_dump(exclude_none=True) == {"name": "plain", "capabilities": []}
+
+
+@pytest.mark.parametrize(("state", "loaded"), [("loaded", True), ("unloaded", False), ("loading", False)])
+def test_of_several_models_of_llama_server_only_the_loaded_are_running(state: str, loaded: bool) -> None:
+    assert (running_of({"id": "m", "owned_by": "llamacpp", "status": {"value": state}}) is not None) is loaded
+
+
+def test_vectors_come_in_the_order_of_the_texts() -> None:
+    data = [{"index": 1, "embedding": [2]}, {"index": 0, "embedding": [1.5]}]
+    vectors, usage = vectors_of({"data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}})
+    assert vectors == [[1.5], [2.0]]
+    assert usage.prompt_tokens == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, [], {"data": None}, {"data": [{"index": 0}]}, {"data": [{"index": 0, "embedding": "x"}]}]
+)
+def test_vectors_that_are_none_are_a_failure(answer: Any) -> None:
+    with pytest.raises(EngineFailed):
+        vectors_of(answer)
