@@ -251,7 +251,8 @@ def _read_dotenv(path: Path) -> dict[str, str]:
         texts = dotenv_values(path, encoding="utf-8-sig", interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    return {name: value or "" for name, value in texts.items()}
+    # A PORT in the .env of somebody else's project is not meant for this server.
+    return {name: value or "" for name, value in texts.items() if name.startswith("OLLAMA")}
 
 
 def _refuse_unknown(texts: Mapping[str, str], place: str) -> None:
