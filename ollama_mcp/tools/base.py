@@ -7,7 +7,7 @@ from typing import Any, Self, cast, get_type_hints
 from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
-from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ollama_mcp.catalog import close_names
@@ -18,6 +18,12 @@ ERROR_META = "ollama-mcp/error"
 
 ToolContext = Context[Any, Any]
 """What a tool knows of the call it answers."""
+
+
+def takes_progress(ctx: ToolContext) -> bool:
+    """Whether the client asked for progress, and so knows that the call is alive."""
+    meta: Any = ctx.request_context.meta
+    return bool(meta) and meta.get("progress_token") is not None
 
 
 class Arguments(Strict):
@@ -83,7 +89,7 @@ class ServiceTool(Tool):
 
     async def run(
         self, arguments: dict[str, Any], context: ToolContext, convert_result: bool = False
-    ) -> CallToolResult:
+    ) -> CallToolResult | InputRequiredResult:
         """Validate, call, and tell what went wrong in a sentence."""
         try:
             result = await self.fn(self.arguments.model_validate(arguments), context)
@@ -91,7 +97,7 @@ class ServiceTool(Tool):
             return _failure(self._explain(error), "InvalidRequest")
         except ServiceError as error:
             return failure(error)
-        if isinstance(result, CallToolResult):
+        if isinstance(result, CallToolResult | InputRequiredResult):
             return result
         structured = result.model_dump(mode="json", exclude_none=True)
         text = json.dumps(structured, ensure_ascii=False, indent=1)

@@ -1,7 +1,7 @@
 """The tool `chat_completion`: hand a conversation or a single prompt to a local model."""
 
 import json
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from mcp.types import CallToolResult, ContentBlock, TextContent, ToolAnnotations
 from pydantic import Field, WithJsonSchema, model_validator
@@ -10,7 +10,7 @@ from ollama_mcp.chat import ChatRequest, ChatResult, Fold, GenerationOptions, Me
 from ollama_mcp.errors import EngineTimeout
 from ollama_mcp.service import Service
 from ollama_mcp.tools.answer import Progress, read_answer
-from ollama_mcp.tools.base import Arguments, ServiceTool, ToolContext
+from ollama_mcp.tools.base import Arguments, ServiceTool, ToolContext, takes_progress
 
 MESSAGES_SCHEMA = {
     "type": "array",
@@ -83,7 +83,7 @@ def chat_tool(service: Service) -> ServiceTool:
 
     async def chat_completion(arguments: ChatArguments, ctx: ToolContext) -> CallToolResult:
         settings = service.settings
-        deadline = None if _takes_progress(ctx) else settings.soft_deadline or None
+        deadline = None if takes_progress(ctx) else settings.soft_deadline or None
         what = arguments.model or "The model"
         events = service.chat(arguments.request())
         progress = Progress(ctx.report_progress, settings.heartbeat)
@@ -99,12 +99,6 @@ def chat_tool(service: Service) -> ServiceTool:
         annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
         output=ChatResult,
     )
-
-
-def _takes_progress(ctx: ToolContext) -> bool:
-    """Whether the client asked for progress, and so knows that the call is alive."""
-    meta: Any = ctx.request_context.meta
-    return bool(meta) and meta.get("progress_token") is not None
 
 
 def _so_far(fold: Fold, what: str, seconds: float) -> CallToolResult:
