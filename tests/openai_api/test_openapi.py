@@ -1,0 +1,85 @@
+"""The published document is what the server does."""
+
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.fake_ollama import FakeOllama
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture
+def document(http: httpx.Client) -> dict[str, Any]:
+    return http.get("/openapi.json").json()
+
+
+def check(document: dict[str, Any], method: str, path: str, reply: httpx.Response) -> None:
+    described = document["paths"][path][method]["responses"][str(reply.status_code)]
+    schema = described["content"]["application/json"]["schema"]
+    Draft202012Validator({**schema, "components": document["components"]}).validate(reply.json())
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"model": "llama3.2", "messages": HELLO}),
+        ("/v1/chat/completions", {"model": "qwen3:8b", "messages": HELLO, "logprobs": True}),
+        ("/v1/chat/completions", {"model": "llama9", "messages": HELLO}),
+        ("/v1/chat/completions", {"model": "llama3.2"}),
+        ("/v1/completions", {"model": "llama3.2", "prompt": "x", "logprobs": 1}),
+        ("/v1/embeddings", {"model": "nomic-embed-text", "input": "x"}),
+        ("/v1/embeddings", {"model": "nomic-embed-text", "input": ["x"], "encoding_format": "base64"}),
+        ("/v1/responses", {"model": "qwen3:8b", "input": "x"}),
+    ],
+)
+def test_answers_are_as_described(
+    http: httpx.Client, document: dict[str, Any], path: str, body: dict[str, Any]
+) -> None:
+    check(document, "post", path, http.post(path, json=body))
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/health", "/health/live", "/health/ready"])
+def test_answers_to_get_are_as_described(http: httpx.Client, document: dict[str, Any], path: str) -> None:
+    check(document, "get", path, http.get(path))
+
+
+def test_every_example_is_a_request_that_works(
+    http: httpx.Client, document: dict[str, Any], ollama: FakeOllama
+) -> None:
+    tried = 0
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            if "requestBody" in operation:
+                content = operation["requestBody"]["content"]["application/json"]
+                Draft202012Validator({**content["schema"], "components": document["components"]}).validate(
+                    content["example"]
+                )
+                model = {"model": "nomic-embed-text"} if "embeddings" in path else {}
+                assert http.post(path, json=content["example"] | model).status_code == 200
+                tried += 1
+    assert tried == 4
+
+
+def test_the_bounds_of_the_document_are_those_of_the_server(http: httpx.Client, document: dict[str, Any]) -> None:
+    validator = Draft202012Validator(
+        {"$ref": "#/components/schemas/ChatCompletionBody", "components": document["components"]}
+    )
+    good = {"model": "llama3.2", "messages": HELLO}
+    for change, allowed in (
+        ({"temperature": 2}, True),
+        ({"temperature": 2.1}, False),
+        ({"stop": "END"}, True),
+        ({"stop": 5}, False),
+        ({"n": 1}, True),
+        ({"n": 2}, False),
+        ({"logit_bias": {}}, True),
+        ({"logit_bias": {"1": 1}}, False),
+        ({"audio": None}, True),
+        ({"messages": []}, False),
+    ):
+        assert validator.is_valid(good | change) == allowed, change
+        reply = http.post("/v1/chat/completions", json=good | change)
+        assert (reply.status_code == 200) == allowed, change
