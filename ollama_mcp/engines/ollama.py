@@ -115,7 +115,7 @@ class OllamaEngine:
         body = {"model": model, "stream": True}
         async with (
             self._client.send("POST", "/api/pull", body) as response,
-            aclosing(self._client.lines(response)) as lines,
+            aclosing(self._client.lines(response, generating=False)) as lines,
         ):
             async for line in lines:
                 step = as_object(line)
@@ -143,7 +143,7 @@ class OllamaEngine:
             self._opened = None
 
     async def _lines(self, response: "httpx.Response", reader: ChatReader) -> AsyncGenerator[bytes]:
-        async with aclosing(self._client.lines(response)) as lines:
+        async with aclosing(self._client.lines(response, generating=True)) as lines:
             try:
                 async for line in lines:
                     yield line

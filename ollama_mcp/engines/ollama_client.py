@@ -77,10 +77,10 @@ class OllamaClient:
             with self._translated():
                 return as_object(await read_body(response))
 
-    async def lines(self, response: httpx.Response) -> AsyncGenerator[bytes]:
-        """The lines of an answer that is streamed."""
+    async def lines(self, response: httpx.Response, *, generating: bool) -> AsyncGenerator[bytes]:
+        """The lines of a streamed answer; `GenerationBroken` if one breaks off that a model is generating."""
         async with aclosing(read_lines(response)) as lines:
-            with self._translated(started=True):
+            with self._translated(started=generating):
                 async for line in lines:
                     yield line
 

@@ -114,6 +114,8 @@ def _reason(error: Exception) -> str:
         return os.strerror(cause.errno)
     if isinstance(cause, aiohttp.ServerDisconnectedError):
         return "it closed the connection"
+    if isinstance(cause, aiohttp.ClientPayloadError):
+        return "it broke off its answer"
     if isinstance(error, aiohttp.ClientResponseError):
         return "its answer is not valid HTTP"
     return str(error).strip().rstrip(".") or type(error).__name__

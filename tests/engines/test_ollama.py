@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ollama_mcp.chat import ChatEvent, ChatRequest, ChatResult, Delta, Done, fold
+from ollama_mcp.chat import ChatRequest, ChatResult, Delta, Done, fold
 from ollama_mcp.engines import transport
 from ollama_mcp.engines.base import EmbedRequest, Engine, PullProgress
 from ollama_mcp.engines.ollama import OllamaEngine
@@ -224,12 +224,10 @@ async def test_a_fault_is_told_as_what_it_is(
 
 async def test_what_came_before_a_break_has_been_given(fake: FakeOllama, engine: OllamaEngine):
     fake.chat_script = [stream(line("Hel"), line("lo"), CLOSE)]
-    seen: list[ChatEvent] = []
-    with pytest.raises(GenerationBroken):
-        async with aclosing(engine.chat(request())) as events:
-            async for event in events:
-                seen.append(event)  # noqa: PERF401 - a comprehension would lose them
-    assert seen == [Delta(content="Hel"), Delta(content="lo")]
+    async with aclosing(engine.chat(request())) as events:
+        assert [await anext(events), await anext(events)] == [Delta(content="Hel"), Delta(content="lo")]
+        with pytest.raises(GenerationBroken):
+            await anext(events)
 
 
 async def test_a_line_too_long_breaks_the_answer(
@@ -330,6 +328,15 @@ async def test_a_whole_answer_leaves_its_connection_for_the_next(fake: FakeOllam
     for _ in range(3):
         await ask(engine)
         await engine.version()
+    assert (fake.connections, fake.disconnects) == (1, 0)
+
+
+async def test_the_end_of_an_answer_may_come_a_little_after_its_last_line(fake: FakeOllama, engine: OllamaEngine):
+    gate = Gate()
+    fake.chat_script = [stream(line("Hi"), last(), gate)]
+    asyncio.get_running_loop().call_later(0.05, gate.open)
+    await ask(engine)
+    await ask(engine)
     assert (fake.connections, fake.disconnects) == (1, 0)
 
 
@@ -473,7 +480,7 @@ MANIFEST = {"status": "pulling manifest"}
         (stream(MANIFEST, {"error": "pull model manifest: file does not exist"}), ModelNotFound, "no gemma3"),
         (stream(MANIFEST, {"error": "write: no space left on device"}), EngineFailed, "no space left"),
         (stream(MANIFEST), EngineFailed, "stopped downloading gemma3"),
-        (stream(MANIFEST, CLOSE), ServiceError, "broke"),
+        (stream(MANIFEST, CLOSE), EngineFailed, "broke off its answer"),
         (failure(400, "invalid model name"), InvalidRequest, "invalid model name"),
         (answer(200, "<html>"), EngineFailed, "does not speak as Ollama"),
     ],

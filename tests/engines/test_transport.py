@@ -101,10 +101,19 @@ async def test_an_answer_that_breaks_off_is_a_broken_generation(fake: FakeOllama
         await fetch(fake.url)
 
 
-async def test_lines_end_at_line_feeds_alone(fake: FakeOllama):
-    data = 'a\u0085b\u2028c\x0bd\r\n\n  \n"é"\nlast'.encode()
-    fake.on("/x", stream(*(data[i : i + 1] for i in range(len(data)))))
-    assert await fetch(fake.url) == ["a\u0085b\u2028c\x0bd".encode(), '"é"'.encode(), b"last"]
+async def test_lines_end_at_line_feeds_alone_wherever_the_bytes_are_split():
+    data = 'a\u0085b\u2028c\x0bd\re\r\n\n  \n"é"\nlast'.encode()
+    lines = ["a\u0085b\u2028c\x0bd\re".encode(), '"é"'.encode(), b"last"]
+
+    async def pieces(*ends: int) -> AsyncIterator[bytes]:
+        start = 0
+        for end in (*ends, len(data)):
+            yield data[start:end]
+            start = end
+
+    for ends in (*((place,) for place in range(len(data))), range(1, len(data))):
+        response = httpx.Response(200, content=pieces(*ends))
+        assert [line async for line in read_lines(response)] == lines
 
 
 async def test_a_line_without_end_is_refused(fake: FakeOllama, monkeypatch: pytest.MonkeyPatch):
@@ -142,12 +151,13 @@ async def test_a_dead_kept_connection_is_replaced_once_without_a_word(fake: Fake
     assert len(fake.requests) == 3
 
 
-async def test_a_request_is_not_sent_a_third_time(fake: FakeOllama):
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_is_not_sent_a_third_time(fake: FakeOllama, method: str):
     async with connected(fake.url) as client:
         await client.get("/api/version")
         fake.on("/x", close)
         with pytest.raises(EngineFailed), translated("Ollama", fake.url):
-            await client.post("/x", content=b"{}")
+            await client.request(method, "/x", content=b"{}")
     assert [request.path for request in fake.requests] == ["/api/version", "/x", "/x"]
 
 
