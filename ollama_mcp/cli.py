@@ -25,6 +25,9 @@ SETTING_FLAGS = (
     "default_model",
     "num_ctx",
     "soft_deadline",
+    "allow_dirs",
+    "allow_pull",
+    "allow_delete",
     "host",
     "port",
     "log_level",
@@ -56,6 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--soft-deadline", metavar="S", help="seconds after which a call returns what it has (50; 0 is never)"
     )
+
+    serving.add_argument(
+        "--allow-dir", action="append", dest="allow_dirs", metavar="DIR", help="let tools read its files; repeatable"
+    )
+    serving.add_argument("--allow-pull", action="store_true", help="let clients download models")
+    serving.add_argument("--allow-delete", action="store_true", help="let clients delete models")
 
     parser = _Parser(
         prog="ollama-mcp",

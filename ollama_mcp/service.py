@@ -27,6 +27,7 @@ from ollama_mcp.engines.base import (
     RunningModel,
 )
 from ollama_mcp.errors import EngineTimeout, GenerationBroken, ModelNotFound, ServiceError
+from ollama_mcp.files import FileReader
 from ollama_mcp.settings import Settings
 
 HEALTH_TIMEOUT = 2.5
@@ -60,6 +61,7 @@ class Service:
         self.engine = engine
         self.settings = settings
         self.catalog = Catalog(engine, default=settings.default_model, aliases=settings.aliases)
+        self.files = FileReader(settings.allow_dirs)
         self._contexts = ContextPolicy(engine, fixed=settings.num_ctx, cap=settings.max_num_ctx)
         self._warm_until: dict[str, float] = {}
         self._loading: dict[tuple[str, int | None], asyncio.Task[None]] = {}

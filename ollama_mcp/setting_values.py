@@ -6,6 +6,7 @@ text that may hold a password.
 
 import ipaddress
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ _HOST_NAME = re.compile(r"[\w.-]+")
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([^:]*))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DAY = 86400.0
+_SWITCH = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 
 
 def ollama_host(text: str) -> str:
@@ -114,6 +116,25 @@ def file(text: str) -> Path:
     if not path.is_file():
         raise ValueError(f"names a file that is not there: {text}")
     return path
+
+
+def directories(text: str) -> tuple[Path, ...]:
+    """The real paths of directories that are there, separated as in PATH."""
+    found = []
+    for part in filter(None, text.split(os.pathsep)):
+        path = Path(part).expanduser()
+        if not path.is_dir():
+            raise ValueError(f"names a directory that is not there: {part}")
+        found.append(path.resolve())
+    return tuple(found)
+
+
+def switch(text: str) -> bool:
+    """Whether something is on."""
+    word = text.lower()
+    if word not in _SWITCH:
+        raise ValueError(f"must be true or false, not {text!r}")
+    return _SWITCH[word]
 
 
 def secret(text: str) -> str:

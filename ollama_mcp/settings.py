@@ -6,6 +6,7 @@ it. Only the standard library is imported, since this runs before anything heavy
 
 import difflib
 import ipaddress
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,9 @@ class Settings:
     soft_deadline: float = 50.0
     heartbeat: float = 10.0
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    allow_dirs: tuple[Path, ...] = ()
+    allow_pull: bool = False
+    allow_delete: bool = False
     host: str = "127.0.0.1"
     port: int = 4891
     api_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -64,7 +68,7 @@ class Setting(NamedTuple):
     @property
     def flag(self) -> str:
         """The flag of the command line; not every setting is offered there, keys never are."""
-        return "--" + self.field.replace("_", "-")
+        return "--allow-dir" if self.field == "allow_dirs" else "--" + self.field.replace("_", "-")
 
 
 def parse_ollama_host(text: str) -> str:
@@ -175,6 +179,24 @@ SETTINGS: tuple[Setting, ...] = (
         "Other names for models, such as gpt-4o-mini=llama3.2,gpt-4o=qwen3:8b.",
     ),
     Setting(
+        "allow_dirs",
+        (PREFIX + "ALLOW_DIRS",),
+        values.directories,
+        "The directories whose files a model may be given by MCP tools, separated as in PATH; no others are read.",
+    ),
+    Setting(
+        "allow_pull",
+        (PREFIX + "ALLOW_PULL",),
+        values.switch,
+        "Whether MCP clients may download models: true or false.",
+    ),
+    Setting(
+        "allow_delete",
+        (PREFIX + "ALLOW_DELETE",),
+        values.switch,
+        "Whether MCP clients may delete models: true or false.",
+    ),
+    Setting(
         "host",
         (PREFIX + "HOST",),
         values.bind_host,
@@ -224,10 +246,11 @@ class _Found(NamedTuple):
 def load(flags: Mapping[str, object], environ: Mapping[str, str], directory: Path) -> Settings:
     """The settings; `ConfigurationError` if a value is bad or two of them contradict each other.
 
-    `flags` are by field name, None where not given; other names, and keys, are not taken from it.
+    `flags` are by field name, None where not given; other names, and keys, are not taken from it. A list
+    holds the paths of a flag that may be given several times.
     """
     given = {
-        setting.flag: str(value)
+        setting.flag: os.pathsep.join(value) if isinstance(value, list) else str(value)
         for setting in SETTINGS
         if setting.field not in _SECRET_FIELDS and (value := flags.get(setting.field)) is not None
     }

@@ -15,7 +15,7 @@ LAYERS = [
     Layer("resources", "prompts", independent=False),
     Layer("tools"),
     Layer("service", "endpoints"),
-    Layer("context", independent=False),
+    Layer("context", "files"),
     Layer("catalog"),
     Layer("engines"),
     Layer("chat", "settings"),
@@ -38,7 +38,7 @@ def test_every_module_has_its_layer() -> None:
 
 def test_the_service_knows_no_protocol() -> None:
     graph = grimp.build_graph("ollama_mcp", include_external_packages=True, cache_dir=None)
-    below = ["service", "catalog", "context", "engines", "chat", "settings", "errors"]
+    below = ["service", "catalog", "context", "files", "engines", "chat", "settings", "errors"]
     for module in below:
         reached = graph.find_upstream_modules(f"ollama_mcp.{module}", as_package=True)
         assert not reached & {"mcp", "starlette", "uvicorn"}, module

@@ -88,6 +88,8 @@ def test_every_kind_of_value_is_read(read, tmp_path: Path) -> None:
             "OLLAMA_MCP_CORS_ORIGINS": "http://localhost:3000, HTTPS://Example.com:443/",
             "OLLAMA_MCP_LOG_LEVEL": "DEBUG",
             "OLLAMA_MCP_HOST": "[::1]",
+            "OLLAMA_MCP_ALLOW_PULL": "Yes",
+            "OLLAMA_MCP_ALLOW_DELETE": "0",
             "OLLAMA_API_KEY": "cloud",
             "OLLAMA_MCP_API_KEY_UPSTREAM": "upstream",
             "OLLAMA_MCP_API_KEY": "ours",
@@ -104,11 +106,28 @@ def test_every_kind_of_value_is_read(read, tmp_path: Path) -> None:
         aliases={"gpt-4o-mini": "llama3.2", "gpt-4o": "qwen3:8b"},
         cors_origins=("http://localhost:3000", "https://example.com"),
         log_level="debug",
+        allow_pull=True,
         host="::1",
         ollama_api_key="cloud",
         upstream_api_key="upstream",
         api_keys=("ours",),
     )
+
+
+def test_directories_are_opened_by_their_real_paths(read, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "notes")
+    paths = [str(tmp_path), str(tmp_path / "link")]
+    expected = (tmp_path.resolve(), (tmp_path / "notes").resolve())
+    assert read(allow_dirs=paths).allow_dirs == expected
+    assert read({"OLLAMA_MCP_ALLOW_DIRS": os.pathsep.join(paths)}).allow_dirs == expected
+
+
+def test_a_directory_that_is_not_there_or_a_file_cannot_be_opened(read, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("none", "file"):
+        with pytest.raises(ConfigurationError, match=r"^--allow-dir names a directory that is not there: "):
+            read(allow_dirs=[str(tmp_path / name)])
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from ollama_mcp.errors import EngineTimeout, GenerationBroken, ServiceError
 
 ERROR_META = "ollama-mcp/error"
 
+FILES = "Paths of local text files and images for the model; their text does not pass through you"
+
 ToolContext = Context[Any, Any]
 """What a tool knows of the call it answers."""
 

@@ -10,7 +10,7 @@ from ollama_mcp.chat import ChatRequest, ChatResult, Fold, GenerationOptions, Me
 from ollama_mcp.errors import EngineTimeout
 from ollama_mcp.service import Service
 from ollama_mcp.tools.answer import Progress, read_answer
-from ollama_mcp.tools.base import Arguments, ServiceTool, ToolContext, takes_progress
+from ollama_mcp.tools.base import FILES, Arguments, ServiceTool, ToolContext, takes_progress
 
 MESSAGES_SCHEMA = {
     "type": "array",
@@ -52,6 +52,7 @@ class ChatArguments(GenerationOptions, Arguments):
         Annotated[list[Message], Field(min_length=1, max_length=512), WithJsonSchema(MESSAGES_SCHEMA)] | None
     ) = Field(None, description="A conversation in OpenAI's form")
     system: str | None = Field(None, description="Instructions put before the conversation")
+    files: list[str] | None = Field(None, description=FILES)
     model: str | None = Field(None, description="Such as llama3.2 (see list_models); default: the user's")
     response_format: Annotated[ResponseFormat, WithJsonSchema(FORMAT_SCHEMA)] | None = None
     tools: Annotated[list[ToolDefinition], Field(max_length=256), WithJsonSchema(TOOLS_SCHEMA)] | None = Field(
@@ -61,7 +62,7 @@ class ChatArguments(GenerationOptions, Arguments):
     @classmethod
     def nested(cls) -> frozenset[str]:
         """The arguments that are lists or objects and never strings."""
-        return frozenset({"messages", "tools", "response_format", "options"})
+        return frozenset({"messages", "files", "tools", "response_format", "options"})
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Self:
@@ -85,7 +86,7 @@ def chat_tool(service: Service) -> ServiceTool:
         settings = service.settings
         deadline = None if takes_progress(ctx) else settings.soft_deadline or None
         what = arguments.model or "The model"
-        events = service.chat(arguments.request())
+        events = service.chat(await service.files.attach(arguments.request(), arguments.files))
         progress = Progress(ctx.report_progress, settings.heartbeat)
         fold = await read_answer(events, progress, what=what, soft_deadline=deadline)
         if fold.done is None:
