@@ -68,7 +68,7 @@ class ContextPolicy:
         if not self._engine.sets_context:
             return ContextPlan(request.num_ctx, None, estimate)
         key = with_tag(model).lower()
-        if (wanted := request.num_ctx or self._fixed) is not None:
+        if (wanted := _asked_for(request) or self._fixed) is not None:
             self._chosen[key] = wanted
             self._refuse_if_too_long(model, estimate, wanted)
             return ContextPlan(wanted, wanted, estimate)
@@ -83,6 +83,16 @@ class ContextPolicy:
         self._chosen[key] = length
         self._refuse_if_too_long(model, estimate, length)
         return ContextPlan(length, length, estimate)
+
+    async def to_load(self, model: str, num_ctx: int | None) -> int | None:
+        """The context to load a model with while there is no prompt; None: the engine's own."""
+        if not self._engine.sets_context:
+            return num_ctx
+        key = with_tag(model).lower()
+        if (wanted := num_ctx or self._fixed) is not None:
+            self._chosen[key] = wanted
+            return wanted
+        return self._chosen.get(key) or await self._loaded_length(key)
 
     async def _loaded_length(self, key: str) -> int | None:
         for running in await self._engine.running():
@@ -108,6 +118,11 @@ class ContextPolicy:
             prompt_tokens=estimate.least,
             context_length=length,
         )
+
+
+def _asked_for(request: ChatRequest) -> int | None:
+    asked = request.num_ctx or (request.options or {}).get("num_ctx")
+    return asked if isinstance(asked, int) else None
 
 
 def check_not_cut(model: str, plan: ContextPlan, usage: Usage, partial: str) -> None:

@@ -306,6 +306,14 @@ async def test_the_context_a_model_is_loaded_with_is_kept_rather_than_reloaded(m
     assert fake.sent("/api/chat")[0]["options"]["num_ctx"] == 32768
 
 
+@pytest.mark.parametrize("arguments", [{"num_ctx": 8192}, {"options": {"num_ctx": 8192}}])
+async def test_a_context_that_was_asked_for_is_sent_and_kept(mode: str, arguments: dict) -> None:
+    async with warm_ollama() as fake, client_over(fake, mode=mode) as client:
+        await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "short", **arguments})
+        await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "short"})
+    assert [sent["options"]["num_ctx"] for sent in fake.sent("/api/chat")] == [8192, 8192]
+
+
 async def test_a_prompt_cut_in_silence_by_an_old_server_is_an_error(mode: str) -> None:
     async with warm_ollama(cuts_silently=True) as fake, client_over(fake, mode=mode, max_num_ctx=4096) as client:
         result = await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "word " * 6_000})
