@@ -93,6 +93,21 @@ class Catalog:
                 return info.name
         raise ModelNotFound(self._nothing_to_chat_with(installed))
 
+    async def resolve_embedder(self, name: str | None) -> str:
+        """The model that a request for vectors means; without a name the newest embedding model."""
+        if name is not None:
+            return await self.resolve(name)
+        installed = await self._engine.models()
+        for info in installed:
+            if "embedding" in (info.capabilities or (await self.details(info)).capabilities):
+                return info.name
+        if self._engine.name == "ollama":
+            raise ModelNotFound(
+                f"No embedding model is installed at {self._engine.address}; get one with "
+                "`ollama pull nomic-embed-text`."
+            )
+        return await self.resolve(None)
+
     def _nothing_to_chat_with(self, installed: Sequence[ModelInfo]) -> str:
         what = "No chat model is installed" if installed else "No model is installed"
         if self._engine.name == "ollama":

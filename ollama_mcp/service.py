@@ -3,10 +3,9 @@
 One service stands over one engine. It raises only `ollama_mcp.errors.ServiceError`s.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing, contextmanager
 from types import TracebackType
 from typing import Literal, Self
 
@@ -14,7 +13,7 @@ import anyio
 from pydantic import BaseModel, Field
 
 from ollama_mcp import __version__
-from ollama_mcp.catalog import Catalog, ListedModel, check_name, same_model, with_tag
+from ollama_mcp.catalog import Catalog, ListedModel, check_name, same_model
 from ollama_mcp.chat import ChatEvent, ChatRequest, Done, Fold
 from ollama_mcp.context import ContextPolicy, check_not_cut
 from ollama_mcp.engines.base import (
@@ -28,12 +27,10 @@ from ollama_mcp.engines.base import (
 )
 from ollama_mcp.errors import EngineTimeout, GenerationBroken, ModelNotFound, ServiceError
 from ollama_mcp.files import FileReader
+from ollama_mcp.loading import Loader
 from ollama_mcp.settings import Settings
 
 HEALTH_TIMEOUT = 2.5
-WARM_FOR = 240.0
-"""Ollama keeps a model for five minutes after its last use, unless it is told otherwise."""
-
 
 ChangeKind = Literal["models", "loaded"]
 """What changed: which models are installed, or which of them are loaded."""
@@ -63,8 +60,7 @@ class Service:
         self.catalog = Catalog(engine, default=settings.default_model, aliases=settings.aliases)
         self.files = FileReader(settings.allow_dirs)
         self._contexts = ContextPolicy(engine, fixed=settings.num_ctx, cap=settings.max_num_ctx)
-        self._warm_until: dict[str, float] = {}
-        self._loading: dict[tuple[str, int | None], asyncio.Task[None]] = {}
+        self._loader = Loader(engine, within=settings.first_token_timeout, loaded=lambda: self._changed("loaded"))
         self._observers: dict[object, Callable[[ChangeKind], None]] = {}
 
     def subscribe(self, callback: Callable[[ChangeKind], None]) -> Callable[[], None]:
@@ -87,10 +83,7 @@ class Service:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        loading = list(self._loading.values())
-        for task in loading:
-            task.cancel()
-        await asyncio.gather(*loading, return_exceptions=True)
+        await self._loader.aclose()
         await self.engine.aclose()
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
@@ -100,7 +93,7 @@ class Service:
             plan = await self._contexts.plan(model, request)
             keep_alive = request.keep_alive if request.keep_alive is not None else self.settings.keep_alive
             request = request.model_copy(update={"model": model, "num_ctx": plan.num_ctx, "keep_alive": keep_alive})
-            await self._warm(model, plan.num_ctx, keep_alive)
+            await self._loader.warm(model, plan.num_ctx, keep_alive)
             gathered = Fold()
             async with aclosing(self._in_time(request, gathered)) as events:
                 async for event in events:
@@ -129,45 +122,13 @@ class Service:
                 gathered.add(event)
                 limit, what = self.settings.idle_timeout, "stopped in the middle of its answer"
                 yield event
-            self._warm_until[with_tag(model)] = time.monotonic() + WARM_FOR
+            self._loader.used(model)
         except GenerationBroken as error:
             error.partial = error.partial or gathered.content
             raise
         finally:
             with anyio.CancelScope(shield=True):
                 await events.aclose()
-
-    async def _warm(self, model: str, num_ctx: int | None, keep_alive: float | str | None) -> None:
-        """Have the model loaded before the request is sent.
-
-        A client that leaves while Ollama loads a model aborts the load, so a client with a timeout shorter
-        than the load would wait for ever, again and again. The load is therefore a task of its own, which
-        all that wait for the model share and none of them can cancel.
-        """
-        if self._warm_until.get(with_tag(model), 0.0) > time.monotonic():
-            return
-        if any(same_model(running.name, model) for running in await self.engine.running()):
-            return
-        key = (with_tag(model), num_ctx)
-        task = self._loading.get(key)
-        if task is None:
-            task = asyncio.create_task(self.engine.load(model, num_ctx=num_ctx, keep_alive=keep_alive))
-            self._loading[key] = task
-            task.add_done_callback(lambda done: self._loaded(key, done))
-        try:
-            async with asyncio.timeout(self.settings.first_token_timeout):
-                await asyncio.shield(task)
-        except TimeoutError:
-            raise EngineTimeout(
-                f"{model} was not loaded within {self.settings.first_token_timeout:g} s; it goes on loading, so "
-                "try again in a while, or use a smaller model."
-            ) from None
-
-    def _loaded(self, key: tuple[str, int | None], task: asyncio.Task[None]) -> None:
-        del self._loading[key]
-        # Asking for the exception marks it as seen, for a load that nobody waits for any more.
-        if not task.cancelled() and task.exception() is None:
-            self._changed("loaded")
 
     async def embed(
         self,
@@ -177,8 +138,8 @@ class Service:
         dimensions: int | None = None,
         keep_alive: float | str | None = None,
     ) -> EmbedResult:
-        """One vector for each text, in their order."""
-        name = await self.catalog.resolve(model)
+        """One vector for each text, in their order; without a model by the newest embedding model."""
+        name = await self.catalog.resolve_embedder(model)
         request = EmbedRequest(model=name, input=list(texts), dimensions=dimensions, keep_alive=keep_alive)
         try:
             with anyio.fail_after(self.settings.total_timeout):
@@ -194,17 +155,90 @@ class Service:
         """The installed models, newest first."""
         return await self.catalog.listing()
 
-    async def show(self, model: str) -> ModelDetails:
+    async def show(self, model: str | None = None) -> ModelDetails:
         """One model in detail."""
         name = await self.catalog.resolve(model)
         try:
-            return await self.engine.show(name)
+            with self._in_reasonable_time():
+                return await self.engine.show(name)
         except ModelNotFound as error:
             raise await self.catalog.explain_missing(error, name) from error
 
-    def pull(self, model: str) -> AsyncGenerator[PullProgress]:
-        """Download a model, telling how far it is."""
-        return self.engine.pull(check_name(model))
+    async def load(
+        self, model: str | None = None, *, num_ctx: int | None = None, keep_alive: float | str | None = None
+    ) -> RunningModel:
+        """Load a model, or keep a loaded one for longer; a chosen context is kept for the requests that follow."""
+        name = await self.catalog.resolve(model)
+        try:
+            length = await self._contexts.to_load(name, num_ctx)
+            await self._loader.load(name, length, keep_alive if keep_alive is not None else self.settings.keep_alive)
+            running = await self.engine.running()
+        except ModelNotFound as error:
+            raise await self.catalog.explain_missing(error, name) from error
+        return next((found for found in running if same_model(found.name, name)), RunningModel(name=name))
+
+    async def unload(self, model: str) -> str:
+        """Free the memory a model takes, if it is loaded; the model's name."""
+        name = await self.catalog.resolve(model)
+        self._loader.forget(name)
+        try:
+            with self._in_reasonable_time():
+                await self.engine.unload(name)
+        except ModelNotFound as error:
+            raise await self.catalog.explain_missing(error, name) from error
+        self._changed("loaded")
+        return name
+
+    def nameable(self, model: str) -> str:
+        """The name of a model that may not be installed yet; `InvalidRequest` if it cannot be one."""
+        return check_name(self.catalog.aliases.get(model, model))
+
+    async def pull(self, model: str) -> AsyncGenerator[PullProgress]:
+        """Download a model, telling how far it is; closing the generator stops it, and a next one goes on there."""
+        name = self.nameable(model)
+        limit = self.settings.first_token_timeout
+        steps = self.engine.pull(name)
+        try:
+            while True:
+                with anyio.fail_after(limit):
+                    step = await anext(steps, None)
+                if step is None:
+                    break
+                yield step
+        except TimeoutError:
+            raise EngineTimeout(
+                f"Nothing was heard of the download of {name} for {limit:g} s; start it again to go on from there."
+            ) from None
+        finally:
+            with anyio.CancelScope(shield=True):
+                await steps.aclose()
+        self._changed("models")
+
+    async def delete(self, model: str) -> str:
+        """Remove a model from the disk; its name."""
+        name = self.nameable(model)
+        try:
+            with self._in_reasonable_time():
+                await self.engine.delete(name)
+        except ModelNotFound as error:
+            raise await self.catalog.explain_missing(error, name) from error
+        self._loader.forget(name)
+        self._changed("models")
+        self._changed("loaded")
+        return name
+
+    @contextmanager
+    def _in_reasonable_time(self) -> Generator[None]:
+        """The deadline of what an engine does at once or not at all."""
+        limit = self.settings.idle_timeout
+        try:
+            with anyio.fail_after(limit):
+                yield
+        except TimeoutError:
+            raise EngineTimeout(
+                f"{self.engine.address} did not answer within {limit:g} s; it may be overloaded: try again, or "
+                "restart it."
+            ) from None
 
     async def health(self) -> Health:
         """How the engine is, within three seconds whatever it does; never raises a `ServiceError`."""

@@ -12,10 +12,12 @@ LAYERS = [
     Layer("client", "admin"),
     Layer("serve", "exit_codes"),
     Layer("server", "openai_api", "guard", "stdio", "logs"),
+    Layer("subscriptions", "completions", "resource_list", "client_logs", "protocol"),
     Layer("resources", "prompts", independent=False),
     Layer("tools"),
+    Layer("watch"),
     Layer("service", "endpoints"),
-    Layer("context", "files"),
+    Layer("context", "files", "loading"),
     Layer("catalog"),
     Layer("engines"),
     Layer("chat", "settings"),
@@ -38,7 +40,7 @@ def test_every_module_has_its_layer() -> None:
 
 def test_the_service_knows_no_protocol() -> None:
     graph = grimp.build_graph("ollama_mcp", include_external_packages=True, cache_dir=None)
-    below = ["service", "catalog", "context", "files", "engines", "chat", "settings", "errors"]
+    below = ["service", "catalog", "context", "files", "loading", "engines", "chat", "settings", "errors"]
     for module in below:
         reached = graph.find_upstream_modules(f"ollama_mcp.{module}", as_package=True)
         assert not reached & {"mcp", "starlette", "uvicorn"}, module
