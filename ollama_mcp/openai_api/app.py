@@ -55,7 +55,7 @@ def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Li
         Route("/v1/models", models.list, methods=["GET"]),
         Route("/v1/models/{id:path}", models.retrieve, methods=["GET"]),
     ]
-    routes += Docs(service.settings.default_model or "llama3.2").routes()
+    routes += Docs(service).routes()
     if mcp_app is not None:
         routes.append(Route("/mcp", _PassThrough(mcp_app)))
     middleware = [Middleware(RequestId)]

@@ -1,16 +1,17 @@
 """GET /openapi.json, /docs and /redoc; all that the pages load comes from this process."""
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
+from ollama_mcp.errors import ServiceError
 from ollama_mcp.openai_api.openapi import build_document
 from ollama_mcp.openai_api.wire import JSON
+from ollama_mcp.service import Service
 
 ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js", "favicon.png")
 
@@ -27,6 +28,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>ollama-mcp</title>
 <link rel="icon" href="docs/assets/favicon.png">
+<style>body {{ margin: 0; }}</style>
 {head}
 </head>
 <body>
@@ -55,11 +57,10 @@ _START = """SwaggerUIBundle({
 
 
 class Docs:
-    """The routes; `model` is the one that the examples name."""
+    """The routes over a service."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._document: dict[str, Any] | None = None
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -72,10 +73,12 @@ class Docs:
         ]
 
     async def document(self, request: Request) -> Response:
-        """The OpenAPI document."""
-        if self._document is None:
-            self._document = build_document(self._model)
-        return JSON(self._document)
+        """The OpenAPI document; its examples name a model that is there, if there is one."""
+        try:
+            model = await self._service.catalog.resolve(None)
+        except ServiceError:
+            model = "llama3.2"
+        return JSON(_document(model))
 
     async def docs(self, request: Request) -> Response:
         """The page to read and try the API."""
@@ -93,6 +96,9 @@ class Docs:
         """A script, style or picture of the pages."""
         name = request.url.path.rpartition("/")[2]
         return FileResponse(_assets() / name, headers={"Cache-Control": "max-age=3600"})
+
+
+_document = lru_cache(maxsize=4)(build_document)
 
 
 def _page(text: str) -> Response:

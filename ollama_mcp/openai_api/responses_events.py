@@ -10,6 +10,7 @@ from ollama_mcp.openai_api.responses_schemas import FunctionChoice, ResponseBody
 from ollama_mcp.openai_api.wire import dumps, new_id
 
 _CUT_BY: dict[str, str] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+_PART = {"message": "content_part", "reasoning": "reasoning_summary_part"}
 
 
 class Answer:
@@ -38,7 +39,7 @@ class Answer:
         events = b""
         if delta.reasoning:
             events += self._opened("reasoning")
-            events += self._part_event("response.reasoning_text.delta", delta=delta.reasoning)
+            events += self._part_event("response.reasoning_summary_text.delta", delta=delta.reasoning)
             self._texts.append(delta.reasoning)
         if delta.content or delta.logprobs:
             logprobs = [_logprob(token) for token in delta.logprobs]
@@ -74,7 +75,10 @@ class Answer:
         return events + self._event("error", **problem | {"type": "error"}, error=problem)
 
     def response(self) -> dict[str, Any]:
-        """The answer so far, with the request's own settings as OpenAI gives them back."""
+        """The answer so far, with the request's own settings as OpenAI gives them back.
+
+        Clients want numbers there, so what was not set, and is the model's own, bears OpenAI's defaults.
+        """
         body = self._body
         return {
             "id": self._id,
@@ -91,12 +95,18 @@ class Answer:
             "previous_response_id": None,
             "reasoning": {"effort": body.reasoning.effort if body.reasoning else None, "summary": None},
             "store": False,
-            "temperature": body.temperature,
+            "temperature": _or(body.temperature, 1.0),
             "text": {"format": _format(body)},
             "tool_choice": _tool_choice(body),
             "tools": [tool.model_dump() for tool in body.tools or ()],
-            "top_logprobs": body.top_logprobs,
-            "top_p": body.top_p,
+            "top_logprobs": _or(body.top_logprobs, 0),
+            "top_p": _or(body.top_p, 1.0),
+            "presence_penalty": _or(body.presence_penalty, 0.0),
+            "frequency_penalty": _or(body.frequency_penalty, 0.0),
+            "max_tool_calls": None,
+            "service_tier": "default",
+            "safety_identifier": None,
+            "prompt_cache_key": None,
             "truncation": "disabled",
             "usage": None,
             "background": False,
@@ -114,7 +124,9 @@ class Answer:
         return self._event(kind, output_index=len(self._items) - 1, **values)
 
     def _part_event(self, kind: str, **values: Any) -> bytes:
-        return self._item_event(kind, item_id=self._items[-1]["id"], content_index=0, **values)
+        item = self._items[-1]
+        index = "summary_index" if item["type"] == "reasoning" else "content_index"
+        return self._item_event(kind, item_id=item["id"], **{index: 0}, **values)
 
     def _opened(self, kind: str) -> bytes:
         """An item of the kind is open; one of another kind has ended with it."""
@@ -123,33 +135,35 @@ class Answer:
         events = self._closed()
         self._is_open = True
         if kind == "message":
-            self._items.append({"type": kind, "id": new_id("msg_"), "role": "assistant"})
+            item = {"type": kind, "id": new_id("msg_"), "role": "assistant", "content": []}
         else:
-            self._items.append({"type": kind, "id": new_id("rs_"), "summary": []})
-        self._items[-1] |= {"status": "in_progress", "content": []}
+            # As a summary, which all clients show; the event for the reasoning itself has no common name.
+            item = {"type": kind, "id": new_id("rs_"), "summary": []}
+        self._items.append({**item, "status": "in_progress"})
         events += self._item_event("response.output_item.added", item=self._items[-1])
-        return events + self._part_event("response.content_part.added", part=self._part())
+        return events + self._part_event(f"response.{_PART[kind]}.added", part=self._part())
 
     def _part(self) -> dict[str, Any]:
         text = "".join(self._texts)
         if self._items[-1]["type"] == "reasoning":
-            return {"type": "reasoning_text", "text": text}
+            return {"type": "summary_text", "text": text}
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": list(self._logprobs)}
 
     def _closed(self, status: str = "completed") -> bytes:
         """The open item, if there is one, has ended."""
         if not self._is_open:
             return b""
-        part = self._part()
-        if part["type"] == "output_text":
+        item, part = self._items[-1], self._part()
+        if item["type"] == "message":
             events = self._part_event("response.output_text.done", text=part["text"], logprobs=part["logprobs"])
         else:
-            events = self._part_event("response.reasoning_text.done", text=part["text"])
-        events += self._part_event("response.content_part.done", part=part)
-        self._items[-1] |= {"status": status, "content": [part]}
+            events = self._part_event("response.reasoning_summary_text.done", text=part["text"])
+        events += self._part_event(f"response.{_PART[item['type']]}.done", part=part)
+        item["content" if item["type"] == "message" else "summary"] = [part]
+        item["status"] = status
         self._is_open = False
         self._texts, self._logprobs = [], []
-        return events + self._item_event("response.output_item.done", item=self._items[-1])
+        return events + self._item_event("response.output_item.done", item=item)
 
     def _call(self, call: ToolCall) -> bytes:
         item = {"type": "function_call", "id": new_id("fc_"), "call_id": call.id, "name": call.function.name}
@@ -162,6 +176,10 @@ class Answer:
         )
         self._items[-1] |= {"arguments": arguments, "status": "completed"}
         return events + self._item_event("response.output_item.done", item=self._items[-1])
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _tool_choice(body: ResponseBody) -> str | dict[str, Any]:

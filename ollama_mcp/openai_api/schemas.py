@@ -7,7 +7,7 @@ as is every unknown one.
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from ollama_mcp.chat import ChatRequest, Message, StopSequences, Strict
 
@@ -51,8 +51,16 @@ def _text_only(modalities: list[str] | None) -> list[str] | None:
     return modalities
 
 
+def _conversation_first(schema: dict[str, Any]) -> None:
+    """Put what every request has before the many settings, for those who read the document."""
+    properties = schema["properties"]
+    schema["properties"] = {name: properties[name] for name in ("model", "messages", "stream")} | properties
+
+
 class ChatCompletionBody(ChatRequest):
     """The body of POST /v1/chat/completions."""
+
+    model_config = ConfigDict(json_schema_extra=_conversation_first)
 
     model: str = Field(min_length=1, description="The name of an installed model, or an alias")
     stream: bool | None = None

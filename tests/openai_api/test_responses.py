@@ -144,10 +144,10 @@ def test_reasoning_is_an_item_before_the_message(client: openai.OpenAI, ollama: 
     assert [item.type for item in answer.output] == ["reasoning", "message"]
     reasoning = answer.output[0]
     assert reasoning.type == "reasoning"
-    assert (reasoning.content or [])[0].text == "Let me think."
+    assert reasoning.summary[0].text == "Let me think."
     assert ollama.sent("/api/chat")[0]["think"] == "high"
     with client.responses.stream(model="qwen3:8b", input="Hello") as events:
-        pieces = [event.delta for event in events if event.type == "response.reasoning_text.delta"]
+        pieces = [event.delta for event in events if event.type == "response.reasoning_summary_text.delta"]
         assert [item.type for item in events.get_final_response().output] == ["reasoning", "message"]
     assert "".join(pieces) == "Let me think."
 
