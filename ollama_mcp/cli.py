@@ -25,6 +25,7 @@ SETTING_FLAGS = (
     "default_model",
     "num_ctx",
     "soft_deadline",
+    "protocol",
     "allow_dirs",
     "allow_pull",
     "allow_delete",
@@ -66,9 +67,14 @@ def build_parser() -> argparse.ArgumentParser:
     serving.add_argument("--allow-pull", action="store_true", help="let clients download models")
     serving.add_argument("--allow-delete", action="store_true", help="let clients delete models")
 
+    wire = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    wire.add_argument(
+        "--protocol", metavar="P", help="auto, or legacy for clients that mix the eras of MCP (error -32022)"
+    )
+
     parser = _Parser(
         prog="ollama-mcp",
-        parents=[common, serving],
+        parents=[common, serving, wire],
         description="Local models in any MCP client, and as an OpenAI-compatible API. Without a command: stdio.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -78,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     def command(name: str, text: str, *parents: _Parser) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[common, *parents])
 
-    command("stdio", "Serve MCP over stdin and stdout.", serving)
+    command("stdio", "Serve MCP over stdin and stdout.", serving, wire)
     http = command("http", "Serve MCP at /mcp and the OpenAI-compatible API at /v1.", serving)
     http.add_argument("--host", help="the address to listen on (127.0.0.1)")
     http.add_argument("--port", help="the port to listen on (4891)")

@@ -12,6 +12,8 @@ from ollama_mcp.service import Service
 from ollama_mcp.tools.models import ModelList
 
 JSON = "application/json"
+MODELS = "ollama://models"
+STATUS = "ollama://status"
 
 
 def add_resources(mcp: MCPServer, service: Service, endpoints: Endpoints) -> None:
@@ -25,7 +27,7 @@ def add_resources(mcp: MCPServer, service: Service, endpoints: Endpoints) -> Non
         except ServiceError as error:
             raise ResourceError(error.message) from error
 
-    @mcp.resource("ollama://models", title="Models", mime_type=JSON, description="The installed models")
+    @mcp.resource(MODELS, title="Models", mime_type=JSON, description="The installed models")
     async def models() -> str:
         async def listing() -> ModelList:
             return ModelList(models=await service.models())
@@ -33,7 +35,7 @@ def add_resources(mcp: MCPServer, service: Service, endpoints: Endpoints) -> Non
         return await read(listing)
 
     @mcp.resource(
-        "ollama://models/{name}",
+        MODELS + "/{name}",
         title="Model",
         mime_type=JSON,
         description="One model in detail: template, parameters, licence. A slash in the name is written %2F.",
@@ -41,7 +43,7 @@ def add_resources(mcp: MCPServer, service: Service, endpoints: Endpoints) -> Non
     async def model(name: str) -> str:
         return await read(lambda: service.show(name))
 
-    @mcp.resource("ollama://status", title="Status", mime_type=JSON, description="State of the engine")
+    @mcp.resource(STATUS, title="Status", mime_type=JSON, description="State of the engine")
     async def status() -> str:
         return await read(service.health)
 

@@ -17,6 +17,7 @@ from ollama_mcp import setting_values as values
 from ollama_mcp.errors import ConfigurationError
 
 EngineName = Literal["ollama", "openai", "embedded"]
+Protocol = Literal["auto", "legacy"]
 PREFIX = "OLLAMA_MCP_"
 MIN_KEY_LENGTH = 32
 
@@ -40,14 +41,19 @@ class Settings:
     first_token_timeout: float = 330.0
     idle_timeout: float = 60.0
     total_timeout: float = 1800.0
+    query_timeout: float = 30.0
     soft_deadline: float = 50.0
     heartbeat: float = 10.0
+    watch_interval: float = 5.0
+    protocol: Protocol = "auto"
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     allow_dirs: tuple[Path, ...] = ()
     allow_pull: bool = False
     allow_delete: bool = False
     host: str = "127.0.0.1"
     port: int = 4891
+    max_sessions: int = 256
+    session_idle_timeout: float = 1800.0
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
     log_level: str = "warning"
@@ -161,6 +167,12 @@ SETTINGS: tuple[Setting, ...] = (
         "How many seconds a whole answer may take.",
     ),
     Setting(
+        "query_timeout",
+        (PREFIX + "QUERY_TIMEOUT",),
+        values.seconds(0.1),
+        "How many seconds an MCP call may take that only asks the engine something, such as list_models.",
+    ),
+    Setting(
         "soft_deadline",
         (PREFIX + "SOFT_DEADLINE",),
         values.seconds(0),
@@ -171,6 +183,18 @@ SETTINGS: tuple[Setting, ...] = (
         (PREFIX + "HEARTBEAT",),
         values.seconds(0.1),
         "Every how many seconds a waiting client is told that its request is still under way.",
+    ),
+    Setting(
+        "watch_interval",
+        (PREFIX + "WATCH_INTERVAL",),
+        values.seconds(0.1),
+        "Every how many seconds the engine's models are looked at, while an MCP client is subscribed to changes.",
+    ),
+    Setting(
+        "protocol",
+        (PREFIX + "PROTOCOL",),
+        values.one_of(*get_args(Protocol)),
+        "Which MCP is spoken over stdio: auto, or legacy for clients that mix its eras (error -32022).",
     ),
     Setting(
         "aliases",
@@ -207,6 +231,18 @@ SETTINGS: tuple[Setting, ...] = (
         (PREFIX + "PORT", "MCP_SERVER_PORT", "PORT"),
         values.whole(0, 65535),
         "The port the HTTP server listens on; 0 is any free one.",
+    ),
+    Setting(
+        "max_sessions",
+        (PREFIX + "MAX_SESSIONS",),
+        values.whole(1, 100_000),
+        "How many MCP sessions of the handshake era the HTTP server holds at once.",
+    ),
+    Setting(
+        "session_idle_timeout",
+        (PREFIX + "SESSION_IDLE_TIMEOUT",),
+        values.seconds(0.1),
+        "After how many seconds without a request such a session ends.",
     ),
     Setting(
         "api_keys",
