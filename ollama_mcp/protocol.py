@@ -98,7 +98,7 @@ def add_deadlines(mcp: MCPServer, settings: Settings) -> None:
     def late_read(params: ReadResourceRequestParams, seconds: float) -> HandlerResult:
         raise MCPError(
             INTERNAL_ERROR,
-            f"{params.uri} was not read within {seconds:g} s; the engine may be overloaded: try again, or restart it.",
+            f"{params.uri} was not read within {seconds:g} s; the engine may be busy: try again, or restart it.",
             data={"uri": params.uri},
         )
 
