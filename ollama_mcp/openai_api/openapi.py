@@ -116,7 +116,7 @@ def build_document(model: str) -> dict[str, Any]:
 def _describe(operation: Operation, model: str) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": _schema(operation.answer)}
     if operation.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,

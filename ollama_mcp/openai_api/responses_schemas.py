@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from ollama_mcp.chat import DataURL, JsonSchemaFormat, NamedFunction, ReasoningEffort, Strict
-from ollama_mcp.openai_api.schemas import absent
+from ollama_mcp.openai_api.schemas import absent, never
 
 
 class InputText(Strict):
@@ -87,7 +87,8 @@ Item = Annotated[
     Discriminator(
         _kind,
         custom_error_type="item_type",
-        custom_error_message="must be a message, function_call, function_call_output or reasoning",
+        custom_error_message="must be a message, function_call, function_call_output or reasoning; nothing is "
+        "stored, so an item cannot be referred to (a client that does so stops with store: false)",
     ),
 ]
 
@@ -155,13 +156,9 @@ class ResponseBody(Strict):
     include: list[str] | None = Field(None, description="Only message.output_text.logprobs adds something")
     top_logprobs: int | None = Field(None, ge=0, le=20)
     metadata: dict[str, str] | None = None
-    previous_response_id: Annotated[str | None, AfterValidator(absent(NOT_KEPT))] = Field(
-        None, json_schema_extra={"maxLength": 0}
-    )
-    conversation: Annotated[Any, AfterValidator(absent(NOT_KEPT))] = Field(None, json_schema_extra={"type": "null"})
-    background: Annotated[bool | None, AfterValidator(absent(NOT_KEPT.partition(";")[0]))] = Field(
+    previous_response_id: Annotated[None, never(NOT_KEPT)] = None
+    conversation: Annotated[None, never(NOT_KEPT)] = None
+    prompt: Annotated[None, never("is not supported, since no prompts are kept")] = None
+    background: Annotated[bool | None, AfterValidator(absent("is not supported, since no answer is kept"))] = Field(
         None, json_schema_extra={"enum": [False, None]}
-    )
-    prompt: Annotated[Any, AfterValidator(absent("is not supported, since no prompts are kept"))] = Field(
-        None, json_schema_extra={"type": "null"}
     )

@@ -7,7 +7,7 @@ as is every unknown one.
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from ollama_mcp.chat import ChatRequest, Message, StopSequences, Strict
 
@@ -23,6 +23,17 @@ def absent(why: str) -> Callable[[object], object]:
         return value
 
     return check
+
+
+def never(why: str) -> BeforeValidator:
+    """The same for a field that must be null."""
+
+    def check(value: object) -> object:
+        if value is not None:
+            raise ValueError(why)
+        return value
+
+    return BeforeValidator(check)
 
 
 def _one(value: int | None) -> int | None:
@@ -68,16 +79,16 @@ class ChatCompletionBody(ChatRequest):
     max_completion_tokens: int | None = Field(None, ge=1, le=2**31 - 1)
     n: One
     logit_bias: LogitBias
-    modalities: Annotated[list[str] | None, AfterValidator(_text_only)] = None
-    audio: Annotated[Any, AfterValidator(absent("is not supported; only text is answered"))] = Field(
-        None, json_schema_extra={"type": "null"}
-    )
+    modalities: Annotated[
+        list[str] | None,
+        AfterValidator(_text_only),
+        WithJsonSchema({"anyOf": [{"const": ["text"]}, {"type": "null"}]}),
+    ] = None
+    audio: Annotated[None, never("is not supported; only text is answered")] = None
     functions: Annotated[list[Any] | None, AfterValidator(absent("is not supported any more; use tools"))] = Field(
         None, json_schema_extra={"maxItems": 0}
     )
-    web_search_options: Annotated[Any, AfterValidator(absent("is not supported; nothing is searched"))] = Field(
-        None, json_schema_extra={"type": "null"}
-    )
+    web_search_options: Annotated[None, never("is not supported; nothing is searched")] = None
 
     def to_request(self) -> ChatRequest:
         """What the service needs of it."""
