@@ -105,26 +105,32 @@ async def not_looked_at(fake: FakeOllama) -> None:
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_model_that_somebody_else_pulls_or_deletes_is_told(mode: str) -> None:
     ears, uri = Ears(), "ollama://models/new:latest"
-    async with warm_ollama() as fake, connected(fake, mode, ears) as client:
-        async with listening(client, ears, MODELS, STATUS, uri):
-            await looked_at(fake)
-            assert ears.heard == set()
-            fake.models["new:latest"] = FakeModel()
-            assert await ears.wait_for(LISTED, MODELS, uri) <= {LISTED, MODELS, STATUS, uri}
-            del fake.models["new:latest"]
-            await ears.wait_for(LISTED, MODELS, uri)
+    async with (
+        warm_ollama() as fake,
+        connected(fake, mode, ears) as client,
+        listening(client, ears, MODELS, STATUS, uri),
+    ):
+        await looked_at(fake)
+        assert ears.heard == set()
+        fake.models["new:latest"] = FakeModel()
+        assert await ears.wait_for(LISTED, MODELS, uri) <= {LISTED, MODELS, STATUS, uri}
+        del fake.models["new:latest"]
+        await ears.wait_for(LISTED, MODELS, uri)
 
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_model_that_somebody_else_loads_or_unloads_is_told_and_the_list_stays(mode: str) -> None:
     ears = Ears()
-    async with warm_ollama(loaded={}) as fake, connected(fake, mode, ears) as client:
-        async with listening(client, ears, MODELS, STATUS):
-            await looked_at(fake)
-            fake.loaded["qwen3:8b"] = 4096
-            assert await ears.wait_for(MODELS, STATUS) == {MODELS, STATUS}
-            del fake.loaded["qwen3:8b"]
-            assert await ears.wait_for(MODELS, STATUS) == {MODELS, STATUS}
+    async with (
+        warm_ollama(loaded={}) as fake,
+        connected(fake, mode, ears) as client,
+        listening(client, ears, MODELS, STATUS),
+    ):
+        await looked_at(fake)
+        fake.loaded["qwen3:8b"] = 4096
+        assert await ears.wait_for(MODELS, STATUS) == {MODELS, STATUS}
+        del fake.loaded["qwen3:8b"]
+        assert await ears.wait_for(MODELS, STATUS) == {MODELS, STATUS}
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -139,11 +145,14 @@ async def test_a_model_that_somebody_else_loads_or_unloads_is_told_and_the_list_
 )
 async def test_a_model_may_be_named_in_any_way(mode: str, uri: str) -> None:
     ears = Ears()
-    async with warm_ollama() as fake, connected(fake, mode, ears, aliases={"gpt-4o": "mistral"}) as client:
-        async with listening(client, ears, uri):
-            await looked_at(fake)
-            fake.models["mistral:latest"] = FakeModel()
-            assert await ears.wait_for(LISTED, uri) == {LISTED, uri}
+    async with (
+        warm_ollama() as fake,
+        connected(fake, mode, ears, aliases={"gpt-4o": "mistral"}) as client,
+        listening(client, ears, uri),
+    ):
+        await looked_at(fake)
+        fake.models["mistral:latest"] = FakeModel()
+        assert await ears.wait_for(LISTED, uri) == {LISTED, uri}
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -151,11 +160,13 @@ async def test_what_this_server_changes_is_told_at_once(mode: str) -> None:
     ears = Ears()
     async with warm_ollama(loaded={}) as fake, service_over(fake, watch_interval=3600.0) as service:
         server = create_server(service, http_endpoints("127.0.0.1", 4891, serving=False))
-        async with Client(server, mode=mode, message_handler=ears.on_message) as client:
-            async with listening(client, ears, STATUS):
-                await fake.wait_request("/api/ps")
-                await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "Hi"})
-                await ears.wait_for(STATUS)
+        async with (
+            Client(server, mode=mode, message_handler=ears.on_message) as client,
+            listening(client, ears, STATUS),
+        ):
+            await fake.wait_request("/api/ps")
+            await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "Hi"})
+            await ears.wait_for(STATUS)
 
 
 async def test_a_handshake_client_hears_of_a_changed_list_without_subscribing() -> None:
@@ -172,15 +183,14 @@ async def test_a_handshake_client_hears_of_a_changed_list_without_subscribing() 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_an_engine_that_goes_and_comes_back_is_told(mode: str) -> None:
     ears = Ears()
-    async with warm_ollama() as fake, connected(fake, mode, ears) as client:
-        async with listening(client, ears, STATUS, MODELS):
-            await looked_at(fake)
-            fake.on("/api/tags", failure(500, "broken"))
+    async with warm_ollama() as fake, connected(fake, mode, ears) as client, listening(client, ears, STATUS, MODELS):
+        await looked_at(fake)
+        fake.on("/api/tags", failure(500, "broken"))
+        assert await ears.wait_for(LISTED, STATUS) == {LISTED, STATUS}
+        await fake.stop()
+        async with fake:
+            fake.on("/api/tags", Exchange.default)
             assert await ears.wait_for(LISTED, STATUS) == {LISTED, STATUS}
-            await fake.stop()
-            async with fake:
-                fake.on("/api/tags", Exchange.default)
-                assert await ears.wait_for(LISTED, STATUS) == {LISTED, STATUS}
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -229,12 +239,15 @@ async def test_two_listeners_share_one_watcher() -> None:
 
 async def test_an_ended_subscription_is_not_told_while_others_are() -> None:
     ears = Ears()
-    async with warm_ollama() as fake, connected(fake, "legacy", ears) as client:
-        async with listening(client, ears, MODELS, STATUS):
-            await client.unsubscribe_resource(STATUS)
-            await looked_at(fake)
-            fake.loaded.clear()
-            assert await ears.wait_for(MODELS) == {MODELS}
+    async with (
+        warm_ollama() as fake,
+        connected(fake, "legacy", ears) as client,
+        listening(client, ears, MODELS, STATUS),
+    ):
+        await client.unsubscribe_resource(STATUS)
+        await looked_at(fake)
+        fake.loaded.clear()
+        assert await ears.wait_for(MODELS) == {MODELS}
 
 
 @pytest.mark.parametrize("era", ERAS)
