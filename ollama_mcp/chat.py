@@ -6,7 +6,7 @@ The request has the shape of OpenAI's chat completions, with Ollama's own settin
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
@@ -243,6 +243,15 @@ class Usage(BaseModel):
     total_tokens: int = 0
     cached_tokens: int | None = None
 
+    def __add__(self, other: "Usage") -> "Usage":
+        cached = (self.cached_tokens, other.cached_tokens)
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            total_tokens=self.total_tokens + other.total_tokens,
+            cached_tokens=None if cached == (None, None) else sum(tokens or 0 for tokens in cached),
+        )
+
 
 class Timings(BaseModel):
     """Where the time went, in seconds; the rate in tokens per second. None where the engine does not say."""
@@ -277,6 +286,14 @@ class Done:
 ChatEvent = Delta | Done
 
 
+class Checks(BaseModel):
+    """How an answer fared that was checked."""
+
+    passed: bool
+    tries: int = Field(description="How often the model was asked")
+    failures: list[str] = Field(description="What was wrong with each try that failed")
+
+
 class ChatResult(BaseModel):
     """A whole answer."""
 
@@ -284,13 +301,20 @@ class ChatResult(BaseModel):
     content: str
     reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
-    finish_reason: FinishReason | Literal["deadline"] = Field(
-        description='"deadline" if the text is incomplete because the time for it was over'
+    finish_reason: FinishReason | Literal["deadline", "running", "cancelled"] = Field(
+        description='"deadline" or "running": the text so far of an answer that goes on as the job job_id'
     )
-    usage: Usage | None = Field(None, description="Absent if the answer was stopped before its end")
+    usage: Usage | None = Field(None, description="Of all tries and parts; absent before the end")
     timings: Timings | None = None
     logprobs: list[dict[str, Any]] | None = None
     warnings: list[str] = Field(default_factory=list)
+    checks: Checks | None = None
+    parts: int | None = Field(None, description="In how many parts a text was read that did not fit")
+    job_id: str | None = None
+
+
+Ask = Callable[[ChatRequest], Awaitable[ChatResult]]
+"""Has a request answered."""
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ SETTING_FLAGS = (
     "default_model",
     "num_ctx",
     "soft_deadline",
+    "state_dir",
     "protocol",
     "allow_dirs",
     "allow_pull",
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--soft-deadline", metavar="S", help="seconds after which a call returns what it has (50; 0 is never)"
     )
+    serving.add_argument("--state-dir", metavar="DIR", help="keep jobs and their answers here across restarts")
 
     serving.add_argument(
         "--allow-dir", action="append", dest="allow_dirs", metavar="DIR", help="let tools read its files; repeatable"

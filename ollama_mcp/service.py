@@ -17,6 +17,8 @@ from ollama_mcp.catalog import Catalog, ListedModel, check_name, same_model
 from ollama_mcp.chat import ChatEvent, ChatRequest, Done, Fold
 from ollama_mcp.context import ContextPolicy, check_not_cut
 from ollama_mcp.engines.base import (
+    DecideRequest,
+    Decision,
     EmbedRequest,
     EmbedResult,
     Engine,
@@ -27,6 +29,8 @@ from ollama_mcp.engines.base import (
 )
 from ollama_mcp.errors import EngineTimeout, GenerationBroken, ModelNotFound, ServiceError
 from ollama_mcp.files import FileReader
+from ollama_mcp.job_store import JobStore
+from ollama_mcp.jobs import Jobs
 from ollama_mcp.loading import Loader
 from ollama_mcp.settings import Settings
 
@@ -57,6 +61,8 @@ class Service:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine = engine
         self.settings = settings
+        store = None if settings.state_dir is None else JobStore(settings.state_dir)
+        self.jobs = Jobs(most_running=settings.max_jobs, store=store)
         self.catalog = Catalog(engine, default=settings.default_model, aliases=settings.aliases)
         self.files = FileReader(settings.allow_dirs)
         self._contexts = ContextPolicy(engine, fixed=settings.num_ctx, cap=settings.max_num_ctx)
@@ -78,6 +84,7 @@ class Service:
             callback(kind)
 
     async def __aenter__(self) -> Self:
+        await self.jobs.open()
         return self
 
     async def __aexit__(
@@ -147,6 +154,19 @@ class Service:
         except TimeoutError:
             raise EngineTimeout(
                 f"{name} took longer than {self.settings.total_timeout:g} s to embed {len(texts)} texts; send fewer."
+            ) from None
+        except ModelNotFound as error:
+            raise await self.catalog.explain_missing(error, name) from error
+
+    async def decide(self, request: DecideRequest) -> Decision | None:
+        """The engine's own decision; None if it has no way for that."""
+        name = await self.catalog.resolve(request.model)
+        try:
+            with anyio.fail_after(self.settings.total_timeout):
+                return await self.engine.decide(request.model_copy(update={"model": name}))
+        except TimeoutError:
+            raise EngineTimeout(
+                f"{name} took longer than {self.settings.total_timeout:g} s to decide; use a smaller model."
             ) from None
         except ModelNotFound as error:
             raise await self.catalog.explain_missing(error, name) from error

@@ -129,6 +129,14 @@ def directories(text: str) -> tuple[Path, ...]:
     return tuple(found)
 
 
+def state_directory(text: str) -> Path:
+    """The path of a directory, which need not be there yet."""
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"names what is not a directory: {text}")
+    return path
+
+
 def switch(text: str) -> bool:
     """Whether something is on."""
     word = text.lower()

@@ -44,6 +44,8 @@ class Settings:
     query_timeout: float = 30.0
     soft_deadline: float = 50.0
     heartbeat: float = 10.0
+    max_jobs: int = 8
+    state_dir: Path | None = None
     watch_interval: float = 5.0
     protocol: Protocol = "auto"
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -195,6 +197,18 @@ SETTINGS: tuple[Setting, ...] = (
         (PREFIX + "PROTOCOL",),
         values.one_of(*get_args(Protocol)),
         "Which MCP is spoken over stdio: auto, or legacy for clients that mix its eras (error -32022).",
+    ),
+    Setting(
+        "max_jobs",
+        (PREFIX + "MAX_JOBS",),
+        values.whole(1, 10_000),
+        "How many answers may go on as jobs at once.",
+    ),
+    Setting(
+        "state_dir",
+        (PREFIX + "STATE_DIR",),
+        values.state_directory,
+        "A directory in which jobs and their answers are kept across restarts; unset, they are kept in memory.",
     ),
     Setting(
         "aliases",

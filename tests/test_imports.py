@@ -18,7 +18,9 @@ LAYERS = [
     Layer("tools"),
     Layer("watch"),
     Layer("watch"),
-    Layer("service", "endpoints"),
+    Layer("service", "endpoints", "checked", "classify", "long_input"),
+    Layer("jobs", independent=False),
+    Layer("job_store", independent=False),
     Layer("context", "files", "loading"),
     Layer("catalog"),
     Layer("engines"),
@@ -42,7 +44,8 @@ def test_every_module_has_its_layer() -> None:
 
 def test_the_service_knows_no_protocol() -> None:
     graph = grimp.build_graph("ollama_mcp", include_external_packages=True, cache_dir=None)
-    below = ["service", "catalog", "context", "files", "loading", "engines", "chat", "settings", "errors"]
+    policy = ["service", "jobs", "job_store", "checked", "classify", "long_input", "files", "loading"]
+    below = [*policy, "catalog", "context", "engines", "chat", "settings", "errors"]
     for module in below:
         reached = graph.find_upstream_modules(f"ollama_mcp.{module}", as_package=True)
         assert not reached & {"mcp", "starlette", "uvicorn"}, module

@@ -215,24 +215,34 @@ async def test_cancel_stops_the_generation_at_ollama(mode: str) -> None:
         assert text_of(await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "?"})) == "next"
 
 
-async def test_past_the_soft_deadline_the_text_so_far_comes_marked(mode: str) -> None:
+async def test_past_the_soft_deadline_the_text_so_far_comes_marked_and_the_answer_goes_on(mode: str) -> None:
+    gate = Gate()
     async with warm_ollama() as fake, client_over(fake, mode=mode, soft_deadline=0.3) as client:
-        fake.chat_script = [stream(line("The first half"), Gate(), last())]
+        fake.chat_script = [stream(line("The first half"), gate, line(" and the second"), last())]
         result = await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "?"})
-        await fake.wait_disconnected(within=1)
+        assert fake.disconnects == 0
+        gate.open()
+        whole = await client.call_tool("job", {"action": "wait", "id": result.structured_content["job_id"]})
     assert not result.is_error
     assert result.content[0].text == "The first half"
     assert "incomplete" in result.content[1].text
+    assert result.structured_content["job_id"] in result.content[1].text
     assert result.structured_content["finish_reason"] == "deadline"
     assert "usage" not in result.structured_content
+    assert text_of(whole) == "The first half and the second"
+    assert whole.structured_content["answer"]["usage"]["completion_tokens"] == 7
 
 
-async def test_nothing_by_the_soft_deadline_is_an_error_that_says_what_to_do(mode: str) -> None:
+async def test_nothing_by_the_soft_deadline_says_how_to_go_on(mode: str) -> None:
+    gate = Gate()
     async with warm_ollama() as fake, client_over(fake, mode=mode, soft_deadline=0.2) as client:
-        fake.chat_script = [stream(Gate(), last())]
+        fake.chat_script = [stream(gate, line("late"), last())]
         result = await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "?"})
-    assert result.is_error
-    assert "call again" in text_of(result)
+        gate.open()
+        whole = await client.call_tool("job", {"action": "wait", "id": result.structured_content["job_id"]})
+    assert "call the tool job" in text_of(result)
+    assert len(result.content) == 1
+    assert text_of(whole) == "late"
 
 
 async def test_a_client_that_takes_progress_has_no_soft_deadline(mode: str) -> None:
@@ -374,13 +384,16 @@ async def test_a_load_goes_on_when_its_caller_gives_up(mode: str) -> None:
         await gate.wait()
         await exchange.default()
 
-    async with warm_ollama(loaded={}) as fake, client_over(fake, mode=mode, soft_deadline=0.2) as client:
+    async with warm_ollama(loaded={}) as fake, client_over(fake, mode=mode) as client:
         fake.chat_script = [slow_load]
-        first = await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "?"})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.call_tool, "chat_completion", {"model": "llama3.2", "prompt": "?"})
+            await fake.wait_request("/api/chat")
+            tasks.cancel_scope.cancel()
+        await client.call_tool("health_check", {})
         assert fake.disconnects == 0
         gate.open()
         second = await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "?"})
-    assert first.is_error
     assert not second.is_error
     assert [bool(sent["messages"]) for sent in fake.sent("/api/chat")] == [False, True]
 
@@ -402,6 +415,8 @@ async def test_a_load_goes_on_when_its_caller_gives_up(mode: str) -> None:
         ({"prompt": "?", "response_format": {"type": "json_schema"}}, "json_schema is required"),
         ({"prompt": "?", "tool_choice": "required"}, "tools is empty"),
         ({"prompt": "?", "keep_alive": "soon"}, "keep_alive"),
+        ({"prompt": "?", "retries": 6}, "retries must be less than or equal to 5"),
+        ({"prompt": "?", "overflow": "map_reduce", "tools": [{"function": {"name": "f"}}]}, "does not go with tools"),
         ({"prompt": "?", "options": {"tempratur": 1}}, "temperature"),
     ],
 )

@@ -68,6 +68,23 @@ class EmbedResult(BaseModel):
     usage: Usage
 
 
+class DecideRequest(BaseModel):
+    """A question about a text whose answer is one of some choices: for yes_no two, for score numbers that grow."""
+
+    model: str | None = None
+    text: str
+    kind: Literal["choice", "yes_no", "score"]
+    choices: list[str]
+    instruction: str
+
+
+class Decision(BaseModel):
+    """How probable each choice is, all of them together 1."""
+
+    model: str
+    probabilities: dict[str, float]
+
+
 class PullProgress(BaseModel):
     """One step of a download; bytes of the layer under way, where there is one."""
 
@@ -93,6 +110,9 @@ class Engine(Protocol):
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Vectors for texts; a text that does not fit is an error, never cut."""
+
+    async def decide(self, request: DecideRequest) -> Decision | None:
+        """Decide by a way of the engine's own; None if it has none for this model."""
 
     async def models(self) -> list[ModelInfo]:
         """The installed models, most recently changed first."""

@@ -14,6 +14,8 @@ import anyio
 
 from ollama_mcp.chat import ChatEvent, ChatRequest, Done
 from ollama_mcp.engines.base import (
+    DecideRequest,
+    Decision,
     EmbedRequest,
     EmbedResult,
     EngineName,
@@ -22,6 +24,7 @@ from ollama_mcp.engines.base import (
     PullProgress,
     RunningModel,
 )
+from ollama_mcp.engines.ollama_decide import decide_body, decision_of
 from ollama_mcp.engines.ollama_embed import embed_body, embed_result
 from ollama_mcp.engines.ollama_failures import as_object
 from ollama_mcp.engines.ollama_models import details_of, models_of, progress_of, pull_failure, running_of
@@ -44,6 +47,7 @@ class OllamaEngine:
     sets_context = True
 
     def __init__(self, address: str, *, api_key: str | None = None) -> None:
+        self._decides = True
         self._address = address
         self._api_key = api_key
         self._opened: OllamaClient | None = None
@@ -81,6 +85,21 @@ class OllamaEngine:
         """Vectors for texts; a text that does not fit is an error, never cut."""
         answer = await self._client.call("POST", "/api/embed", embed_body(request))
         return embed_result(answer, request)
+
+    async def decide(self, request: DecideRequest) -> Decision | None:
+        """The decision of /v1/systemone; None if this Ollama has no such path or the model cannot decide so."""
+        if not self._decides:
+            return None
+        try:
+            answer = await self._client.call("POST", "/v1/systemone", decide_body(request))
+        except Unsupported:
+            return None
+        except EngineFailed as error:
+            if error.status not in (404, 405):
+                raise
+            self._decides = False
+            return None
+        return decision_of(answer, request)
 
     async def models(self) -> list[ModelInfo]:
         """The installed models, most recently changed first."""

@@ -1,17 +1,24 @@
-"""Reads an answer to its end for a caller who waits: progress on the way, and a soft deadline."""
+"""Follows what is under way for a caller who waits: progress on the way, and a soft deadline."""
 
+import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio
 
-from ollama_mcp.chat import ChatEvent, Fold
+from ollama_mcp.chat import Fold
+from ollama_mcp.errors import EngineTimeout
+from ollama_mcp.jobs import Job
+from ollama_mcp.service import Service
+from ollama_mcp.tools.base import ToolContext, takes_progress
 
 THROTTLE = 0.2
 """Seconds between two reports: a few a second are as good to read as one for each token."""
+
+T = TypeVar("T")
 
 
 class Report(Protocol):
@@ -31,59 +38,79 @@ class Progress:
 
     report: Report
     heartbeat: float
+    _fold: Fold | None = None
     _said: int = 0
     _number: float = 0.0
+    _noted: str | None = None
     _last: float = field(default_factory=time.monotonic)
 
-    async def tell(self, fold: Fold, waiting: str) -> None:
-        """Report the new text, or that there is still none after a while."""
+    async def tell(self, fold: Fold, waiting: str, *, note: str | None = None) -> None:
+        """Report the new text or a new note, or that there is still none after a while."""
         now = time.monotonic()
+        if fold is not self._fold:
+            self._fold, self._said = fold, 0
         content = fold.content
-        if len(content) > self._said:
+        if note != self._noted and note is not None:
+            self._number += 0.001
+            await self.report(self._number, None, note)
+        elif len(content) > self._said:
             news, self._said = content[self._said :], len(content)
-            self._number = float(self._said)
+            self._number = math.floor(self._number) + float(len(news))
             await self.report(self._number, None, news)
         elif now - self._last >= self.heartbeat:
             self._number += 0.001
             await self.report(self._number, None, waiting)
         else:
             return
-        self._last = now
+        self._noted, self._last = note, now
 
 
-async def read_answer(
-    events: AsyncGenerator[ChatEvent], progress: Progress, *, what: str, soft_deadline: float | None
-) -> Fold:
-    """Read the events; past the soft deadline the generation is stopped and the fold is left without `done`."""
-    fold = Fold()
+def progress_of(ctx: ToolContext, service: Service) -> Progress:
+    """The progress of a call."""
+    return Progress(ctx.report_progress, service.settings.heartbeat)
+
+
+def deadline_of(ctx: ToolContext, service: Service) -> float:
+    """After how many seconds a call must return: never, if its client takes progress and so sees it alive."""
+    return math.inf if takes_progress(ctx) else service.settings.soft_deadline or math.inf
+
+
+async def follow(job: Job, progress: Progress, *, deadline: float) -> bool:
+    """Wait for a job, telling its progress; whether it ended in time."""
     started = time.monotonic()
-    changed = anyio.Event()
-    finished = anyio.Event()
-    failure: list[Exception] = []
+    version = -1
+    while job.state == "running":
+        if (left := started + deadline - time.monotonic()) <= 0:
+            return False
+        await job.changed(version, within=min(progress.heartbeat, left))
+        version = job.version
+        doing = job.note or ("thinking" if job.fold.reasoning_parts else "loading or reading the prompt")
+        waited = f"{job.model or 'The model'} is {doing} ({time.time() - job.started:.0f} s)"
+        await progress.tell(job.fold, waited, note=job.note)
+        await job.finished(within=min(THROTTLE, max(left, 0)))
+    await progress.tell(job.fold, "", note=job.note)
+    await progress.tell(job.fold, "")
+    return True
 
-    async def read() -> None:
-        try:
-            async with aclosing(events):
-                async for event in events:
-                    fold.add(event)
-                    changed.set()
-        except Exception as error:  # noqa: BLE001 - raised below, outside the group that would wrap it
-            failure.append(error)
-        finished.set()
-        changed.set()
 
-    with anyio.move_on_after(soft_deadline):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(read)
-            while not finished.is_set():
-                with anyio.move_on_after(progress.heartbeat):
-                    await changed.wait()
-                changed = anyio.Event()
-                state = "is thinking" if fold.reasoning_parts else "is loading or reading the prompt"
-                await progress.tell(fold, f"{what} {state} ({time.monotonic() - started:.0f} s)")
-                with anyio.move_on_after(THROTTLE):
-                    await finished.wait()
-    if failure:
-        raise failure[0]
-    await progress.tell(fold, "")
-    return fold
+async def waited_for(work: Coroutine[Any, Any, T], ctx: ToolContext, service: Service, *, what: str) -> T:
+    """The result of something that says nothing until its end; it is stopped at the soft deadline."""
+    progress, deadline = progress_of(ctx, service), deadline_of(ctx, service)
+    started = time.monotonic()
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            passed = time.monotonic() - started
+            if passed >= deadline:
+                raise EngineTimeout(
+                    f"{what} is not ready after {deadline:g} s. If the model was loading, it goes on loading: call "
+                    "again. Else use a smaller model; a client that asks for progress has no such limit."
+                )
+            await progress.tell(Fold(), f"{what} is under way ({passed:.0f} s)")
+            await asyncio.wait([task], timeout=min(progress.heartbeat, deadline - passed))
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])

@@ -96,7 +96,7 @@ class ServiceTool(Tool):
         try:
             result = await self.fn(self.arguments.model_validate(arguments), context)
         except ValidationError as error:
-            return _failure(self._explain(error), "InvalidRequest")
+            return failed(self._explain(error), "InvalidRequest")
         except ServiceError as error:
             return failure(error)
         if isinstance(result, CallToolResult | InputRequiredResult):
@@ -126,13 +126,14 @@ class ServiceTool(Tool):
 
 def failure(error: ServiceError) -> CallToolResult:
     """The result for a failed call: the sentence, and the text that there was, marked as incomplete."""
-    text = error.message
-    if isinstance(error, GenerationBroken | EngineTimeout) and error.partial:
-        text += f"\n\nThe incomplete answer until then:\n{error.partial}"
-    return _failure(text, type(error).__name__, retryable=error.retryable)
+    partial = error.partial if isinstance(error, GenerationBroken | EngineTimeout) else ""
+    return failed(error.message, type(error).__name__, retryable=error.retryable, partial=partial)
 
 
-def _failure(text: str, kind: str, *, retryable: bool = False) -> CallToolResult:
+def failed(text: str, kind: str, *, retryable: bool = False, partial: str = "") -> CallToolResult:
+    """The result for something that failed, by the name of its error."""
+    if partial:
+        text += f"\n\nThe incomplete answer until then:\n{partial}"
     return CallToolResult(
         content=[TextContent(text=text)],
         is_error=True,

@@ -1,16 +1,20 @@
 """The tool `chat_completion`: hand a conversation or a single prompt to a local model."""
 
 import json
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from mcp.types import CallToolResult, ContentBlock, TextContent, ToolAnnotations
 from pydantic import Field, WithJsonSchema, model_validator
 
-from ollama_mcp.chat import ChatRequest, ChatResult, Fold, GenerationOptions, Message, ResponseFormat, ToolDefinition
-from ollama_mcp.errors import EngineTimeout
+from ollama_mcp.chat import ChatRequest, ChatResult, GenerationOptions, Message, ResponseFormat, ToolDefinition
+from ollama_mcp.checked import checked, rules_of
+from ollama_mcp.errors import EngineBusy, EngineTimeout
+from ollama_mcp.job_store import JobRecord
+from ollama_mcp.jobs import Job, Work
+from ollama_mcp.long_input import map_reduce
 from ollama_mcp.service import Service
-from ollama_mcp.tools.answer import Progress, read_answer
-from ollama_mcp.tools.base import FILES, Arguments, ServiceTool, ToolContext, takes_progress
+from ollama_mcp.tools.answer import deadline_of, follow, progress_of
+from ollama_mcp.tools.base import ERROR_META, FILES, Arguments, ServiceTool, ToolContext
 
 MESSAGES_SCHEMA = {
     "type": "array",
@@ -40,7 +44,8 @@ FORMAT_SCHEMA = {
 
 DESCRIPTION = (
     "Have a model on the user's own machine answer: private, free, offline. Good for summaries, drafts, "
-    "extraction, a second opinion. Returns the whole answer; a prompt that does not fit is an error, never cut."
+    "extraction, a second opinion. Returns the whole answer, or the text so far and a job that goes on. JSON is "
+    "checked against its schema. A prompt that does not fit is an error, never cut."
 )
 
 
@@ -59,6 +64,13 @@ class ChatArguments(GenerationOptions, Arguments):
         None, description='OpenAI function tools: {"type":"function","function":{"name":…,"parameters":…}}'
     )
 
+    retries: int = Field(2, ge=0, le=5, description="How often to ask again for an answer that fails its checks")
+    quotes_from_input: bool = Field(False, description="Check that quotes in the answer stand in the input")
+    overflow: Literal["error", "map_reduce"] = Field(
+        "error", description="What to do with text longer than the context; map_reduce reads it in parts"
+    )
+    background: bool = Field(False, description="Return a job id at once; see job")
+
     @classmethod
     def nested(cls) -> frozenset[str]:
         """The arguments that are lists or objects and never strings."""
@@ -68,6 +80,8 @@ class ChatArguments(GenerationOptions, Arguments):
     def _asks_one_thing(self) -> Self:
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("give either prompt or messages")
+        if self.tools and self.overflow == "map_reduce":
+            raise ValueError("overflow map_reduce does not go with tools; leave one of them out")
         return self
 
     def request(self) -> ChatRequest:
@@ -83,15 +97,23 @@ def chat_tool(service: Service) -> ServiceTool:
     """The tool over a service."""
 
     async def chat_completion(arguments: ChatArguments, ctx: ToolContext) -> CallToolResult:
-        settings = service.settings
-        deadline = None if takes_progress(ctx) else settings.soft_deadline or None
-        what = arguments.model or "The model"
-        events = service.chat(await service.files.attach(arguments.request(), arguments.files))
-        progress = Progress(ctx.report_progress, settings.heartbeat)
-        fold = await read_answer(events, progress, what=what, soft_deadline=deadline)
-        if fold.done is None:
-            return _so_far(fold, what, settings.soft_deadline)
-        return chat_answer(fold.result())
+        jobs = service.jobs
+        work = _work(service, arguments, await service.files.attach(arguments.request(), arguments.files))
+        async with jobs.attached(work, model=arguments.model) as job:
+            if arguments.background:
+                await jobs.keep(job)
+                return chat_answer(answer_of(job.record()))
+            deadline = deadline_of(ctx, service)
+            if await follow(job, progress_of(ctx, service), deadline=deadline):
+                return chat_answer(job.result())
+            try:
+                await jobs.keep(job)
+            except EngineBusy as error:
+                raise EngineTimeout(
+                    f"The answer was stopped after {deadline:g} s, as it could not go on as a job: {error.message}",
+                    partial=job.fold.content,
+                ) from error
+            return chat_answer(answer_of(job.record(), reason="deadline"))
 
     return ServiceTool.of(
         chat_completion,
@@ -102,37 +124,61 @@ def chat_tool(service: Service) -> ServiceTool:
     )
 
 
-def _so_far(fold: Fold, what: str, seconds: float) -> CallToolResult:
-    if not fold.content and not fold.reasoning:
-        raise EngineTimeout(
-            f"{what} has not begun to answer after {seconds:g} s. If it was loading, it goes on loading: call again. "
-            "Else use a smaller model or a shorter prompt; a client that asks for progress has no such limit."
-        )
-    advice = (
-        f"The answer is incomplete: it was stopped after {seconds:g} s, before the client would give up. To go on, "
-        "call again with this text as the last assistant message and a user message that asks to continue; or "
-        "ask for less with max_tokens."
-    )
-    return chat_answer(
-        ChatResult(
-            model=what,
-            content=fold.content,
-            reasoning=fold.reasoning or None,
-            tool_calls=fold.tool_calls or None,
-            finish_reason="deadline",
-            warnings=[advice],
-        )
+def _work(service: Service, arguments: ChatArguments, request: ChatRequest) -> Work:
+    """How the answer is made."""
+    rules = rules_of(request, quotes_from_input=arguments.quotes_from_input)
+
+    async def work(job: Job) -> ChatResult:
+        job.model = await service.catalog.resolve(request.model)
+
+        async def ask(asked: ChatRequest) -> ChatResult:
+            return await job.read(service.chat(asked))
+
+        async def ask_part(asked: ChatRequest) -> ChatResult:
+            return await job.read(service.chat(asked), shown=False)
+
+        async def ask_checked(asked: ChatRequest) -> ChatResult:
+            return await checked(ask, asked, rules, retries=arguments.retries, tell=job.tell)
+
+        if arguments.overflow == "map_reduce":
+            return await map_reduce(ask_checked, ask_part, request, tell=job.tell)
+        return await ask_checked(request)
+
+    return work
+
+
+def answer_of(record: JobRecord, *, reason: Literal["deadline", "running", "cancelled"] = "running") -> ChatResult:
+    """The text so far of a job that has no answer yet, or never will have one."""
+    call = json.dumps({"action": "wait", "id": record.id})
+    how = f"The answer is incomplete and goes on as a job; for the rest call the tool job with {call}."
+    if reason == "cancelled":
+        how = "The answer is incomplete: the job was cancelled."
+    return ChatResult(
+        model=record.model or "",
+        content=record.content,
+        reasoning=record.reasoning or None,
+        finish_reason=reason,
+        job_id=record.id,
+        warnings=[how],
     )
 
 
 def chat_answer(result: ChatResult) -> CallToolResult:
     """The answer itself as the text, what there is to say of it after it, and all of it as structure."""
-    texts = [result.content] if result.content or not result.tool_calls else []
+    bare = not result.content and (result.tool_calls or result.job_id)
+    texts = [] if bare else [result.content]
     if result.tool_calls:
         calls = [call.model_dump(mode="json") for call in result.tool_calls]
         texts.append(json.dumps(calls, ensure_ascii=False))
+    warnings = list(result.warnings)
     if result.finish_reason == "length":
-        result.warnings.append("The answer is incomplete: it reached max_tokens or the end of the context.")
-    texts.extend(f"[{warning}]" for warning in result.warnings)
+        warnings.append("The answer is incomplete: it reached max_tokens or the end of the context.")
+    failed = result.checks is not None and not result.checks.passed
+    if failed and result.checks is not None:
+        tries = "; ".join(f"try {number}: {what}" for number, what in enumerate(result.checks.failures, 1))
+        warnings.append(f"The answer did not pass its checks in {result.checks.tries} tries: {tries}.")
+    texts.extend(f"[{warning}]" for warning in warnings)
     content: list[ContentBlock] = [TextContent(text=text) for text in texts]
-    return CallToolResult(content=content, structured_content=result.model_dump(mode="json", exclude_none=True))
+    structured = result.model_copy(update={"warnings": warnings}).model_dump(mode="json", exclude_none=True)
+    meta = {ERROR_META: {"type": "AnswerInvalid", "retryable": False}} if failed else None
+    return CallToolResult(content=content, structured_content=structured, is_error=failed, _meta=meta)
