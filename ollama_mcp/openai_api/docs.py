@@ -13,6 +13,9 @@ from ollama_mcp.openai_api.openapi import build_document
 from ollama_mcp.openai_api.wire import JSON
 from ollama_mcp.service import Service
 
+_SOME_MODEL = "llama3.2"
+"""For the examples where no model is there, or where what is there is for holders of a key alone."""
+
 ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js", "favicon.png")
 
 # ReDoc would ask its maker's server for a picture; the browser is told to ask no server but this one.
@@ -73,12 +76,15 @@ class Docs:
         ]
 
     async def document(self, request: Request) -> Response:
-        """The OpenAPI document; its examples name a model that is there, if there is one."""
+        """The OpenAPI document; its examples name a model that is there."""
+        keyed = bool(self._service.settings.api_keys)
+        return JSON(_document(_SOME_MODEL if keyed else await self._model(), keyed=keyed))
+
+    async def _model(self) -> str:
         try:
-            model = await self._service.catalog.resolve(None)
+            return await self._service.catalog.resolve(None)
         except ServiceError:
-            model = "llama3.2"
-        return JSON(_document(model))
+            return _SOME_MODEL
 
     async def docs(self, request: Request) -> Response:
         """The page to read and try the API."""

@@ -45,5 +45,8 @@ def _model(name: str, info: ModelInfo) -> dict[str, Any]:
 
 
 def _timestamp(text: str | None) -> int:
-    """Seconds since 1970; 0 where the engine does not say when a model was changed."""
-    return int(datetime.fromisoformat(text).timestamp()) if text else 0
+    """Seconds since 1970; 0 where the engine does not say, in a way that can be read, when a model was changed."""
+    try:
+        return max(0, int(datetime.fromisoformat(text or "").timestamp()))
+    except ValueError:
+        return 0

@@ -89,8 +89,8 @@ OPERATIONS = (
 _REFS = "#/components/schemas/{model}"
 
 
-def build_document(model: str) -> dict[str, Any]:
-    """The document, with a model's name for the examples."""
+def build_document(model: str, *, keyed: bool) -> dict[str, Any]:
+    """The document, with a model's name for the examples; `keyed` if requests need a key."""
     bodies = [(operation.body, "validation") for operation in OPERATIONS if operation.body]
     replies = [(operation.answer, "serialization") for operation in OPERATIONS]
     _, schemas = models_json_schema(
@@ -100,7 +100,7 @@ def build_document(model: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _describe(operation, model)
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "ollama-mcp",
@@ -111,6 +111,10 @@ def build_document(model: str) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": schemas["$defs"]},
     }
+    if keyed:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document
 
 
 def _describe(operation: Operation, model: str) -> dict[str, Any]:

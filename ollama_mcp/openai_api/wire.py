@@ -13,7 +13,8 @@ def dumps(value: Any) -> bytes:
     data = orjson.dumps(value)
     if data.isascii():
         return data
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+    # Read back first: a NaN has become null by then, and would be no JSON otherwise.
+    return json.dumps(orjson.loads(data), separators=(",", ":")).encode("ascii")
 
 
 def new_id(kind: str) -> str:

@@ -6,7 +6,9 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
+from ollama_mcp.engines.ollama import OllamaEngine
 from tests.fake_ollama import FakeOllama
+from tests.openai_api.conftest import serving
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -61,6 +63,16 @@ def test_every_example_is_a_request_that_works(
                 assert http.post(path, json=content["example"] | model).status_code == 200
                 tried += 1
     assert tried == 4
+
+
+def test_a_server_with_keys_asks_for_one_and_names_no_model_of_its_own(ollama: FakeOllama) -> None:
+    ollama.requests.clear()
+    with serving(lambda: OllamaEngine(ollama.url), api_keys=("k" * 40,), default_model="my-secret-model") as url:
+        document = httpx.get(f"{url}/openapi.json", trust_env=False)
+    assert document.json()["security"] == [{"key": []}]
+    assert document.json()["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert "my-secret-model" not in document.text
+    assert not ollama.requests
 
 
 def test_the_bounds_of_the_document_are_those_of_the_server(http: httpx.Client, document: dict[str, Any]) -> None:
