@@ -3,14 +3,13 @@
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, aclosing, suppress
-from typing import Any
-
-import httpx
-import orjson
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
 
 from ollama_mcp.chat import ChatEvent, ChatRequest
 from ollama_mcp.engines.base import (
+    DecideRequest,
+    Decision,
     EmbedRequest,
     EmbedResult,
     EngineName,
@@ -19,10 +18,8 @@ from ollama_mcp.engines.base import (
     PullProgress,
     RunningModel,
 )
-from ollama_mcp.engines.openai_failures import failure
 from ollama_mcp.engines.openai_models import entries_of, info_of, names_of, running_of
 from ollama_mcp.engines.openai_wire import Answer, chat_body, refuse_num_ctx, vectors_of, warnings_for
-from ollama_mcp.engines.transport import HEADERS, TIMEOUT, open_transport, read_body, read_lines, translated
 from ollama_mcp.errors import (
     ContextLengthExceeded,
     EngineBusy,
@@ -32,6 +29,9 @@ from ollama_mcp.errors import (
     ModelNotFound,
     Unsupported,
 )
+
+if TYPE_CHECKING:
+    from ollama_mcp.engines.openai_client import OpenAIClient
 
 LISTING_FRESH = 5.0
 """For so many seconds the details of models come from the last list: a list of hundreds is asked for each."""
@@ -53,14 +53,8 @@ class OpenAIEngine:
 
     def __init__(self, base_url: str, *, api_key: str | None = None) -> None:
         self._base_url = base_url.rstrip("/")
-        headers = HEADERS | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
-        self._client = httpx.AsyncClient(
-            transport=open_transport(base_url),
-            headers=headers,
-            timeout=TIMEOUT,
-            trust_env=False,
-            follow_redirects=False,
-        )
+        self._api_key = api_key
+        self._opened: OpenAIClient | None = None
         self._listing: tuple[float, list[dict[str, Any]]] = (0.0, [])
         self._versions = dict(_VERSIONS)
 
@@ -74,18 +68,12 @@ class OpenAIEngine:
         model = request.model or ""
         body = chat_body(request)
         answer = Answer(model, lambda: f"call_{secrets.token_hex(12)}", warnings_for(request))
-        response = await self._send("POST", self._base_url + "/chat/completions", body, model=model)
-        try:
-            async with aclosing(read_lines(response)) as lines:
-                while not answer.ended:
-                    with self._translated(started=True):
-                        line = await anext(lines, None)
-                    if line is None:
-                        break
-                    if delta := answer.read(line):
-                        yield delta
-        finally:
-            await response.aclose()
+        async with aclosing(self._client.lines(self._base_url + "/chat/completions", body, model=model)) as lines:
+            async for line in lines:
+                if delta := answer.read(line):
+                    yield delta
+                if answer.ended:
+                    break
         for event in answer.end():
             yield event
 
@@ -95,7 +83,7 @@ class OpenAIEngine:
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
         try:
-            answer = await self._ask("POST", self._base_url + "/embeddings", body, model=request.model)
+            answer = await self._client.ask("POST", self._base_url + "/embeddings", body, model=request.model)
         except ContextLengthExceeded as error:
             error.param = "input"
             raise
@@ -108,6 +96,9 @@ class OpenAIEngine:
                 param="dimensions",
             )
         return EmbedResult(model=request.model, embeddings=vectors, usage=usage)
+
+    async def decide(self, request: DecideRequest) -> Decision | None:
+        """None: there is no endpoint for that."""
 
     async def models(self) -> list[ModelInfo]:
         """The models that the server lists, in its order; none has a date."""
@@ -147,7 +138,7 @@ class OpenAIEngine:
         root = self._base_url.removesuffix("/v1")
         for path, version_in in tuple(self._versions.items()):
             try:
-                if version := version_in(await self._ask("GET", root + path)):
+                if version := version_in(await self._client.ask("GET", root + path)):
                     return version
             except EngineBusy:
                 return None  # it is there, loading its model
@@ -162,56 +153,21 @@ class OpenAIEngine:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
     async def _entries(self) -> list[dict[str, Any]]:
-        entries = entries_of(await self._ask("GET", self._base_url + "/models"))
+        entries = entries_of(await self._client.ask("GET", self._base_url + "/models"))
         self._listing = (time.monotonic(), entries)
         return entries
 
-    async def _ask(self, method: str, url: str, body: Any = None, *, model: str | None = None) -> Any:
-        """The JSON of a whole answer."""
-        response = await self._send(method, url, body, model=model)
-        try:
-            with self._translated():
-                data = await read_body(response)
-        finally:
-            await response.aclose()
-        try:
-            return orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise EngineFailed(
-                f"The model server answered {url} with what is not JSON; check that its address ends in /v1.",
-                status=httpx.codes.OK,
-            ) from error
+    @property
+    def _client(self) -> "OpenAIClient":
+        if self._opened is None:
+            from ollama_mcp.engines.openai_client import OpenAIClient
 
-    async def _send(self, method: str, url: str, body: Any = None, *, model: str | None = None) -> httpx.Response:
-        """An answer with status 200, its body unread; the caller closes it."""
-        try:
-            content = None if body is None else orjson.dumps(body)
-        except orjson.JSONEncodeError as error:
-            raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error
-        headers = {"Content-Type": "application/json"} if content else None
-        with self._translated():
-            request = self._client.build_request(method, url, content=content, headers=headers)
-            response = await self._client.send(request, stream=True)
-        if response.status_code == httpx.codes.OK:
-            return response
-        try:
-            with self._translated():
-                said = await read_body(response)
-        finally:
-            await response.aclose()
-        raise failure(
-            response.status_code,
-            said,
-            model=model,
-            location=response.headers.get("location"),
-            retry_after=response.headers.get("retry-after"),
-        )
-
-    def _translated(self, *, started: bool = False) -> AbstractContextManager[None]:
-        return translated(self.title, self._base_url, started=started)
+            self._opened = OpenAIClient(self._base_url, api_key=self._api_key, title=self.title)
+        return self._opened
 
 
 def _find(model: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
