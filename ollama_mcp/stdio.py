@@ -6,16 +6,23 @@ the reading thread is a daemon over a file descriptor of its own, which does not
 
 import asyncio
 import os
+import queue
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Self
 
 import anyio
-import anyio.to_thread
+import orjson
 
 READ_SIZE = 64 * 1024
+MAX_LINE = 16 * 2**20
+"""Bytes of the longest message; a longer one is refused without being kept."""
+MAX_WAITING = 16
+"""Messages that are read ahead of those being handled."""
 DRAIN_SECONDS = 0.5
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,10 @@ class StandardStreams:
     @classmethod
     def claim(cls) -> Self:
         """Take both streams: from now on the rest of the process reads nothing, and prints to stderr."""
+        # A descriptor that the client left closed would be given to the next file that is opened.
+        while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(opened)
         wire = cls(os.dup(0), os.dup(1))
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -67,23 +78,39 @@ class Unanswered:
 
 
 class LineReader:
-    """The lines of a file descriptor, read in a daemon thread; stands in for an `anyio.AsyncFile`."""
+    """The lines of a file descriptor, read in a daemon thread; stands in for an `anyio.AsyncFile`.
 
-    def __init__(self, fd: int, unanswered: Unanswered) -> None:
+    What is no JSON-RPC message is answered here, since the SDK passes over it and its sender would wait.
+    """
+
+    def __init__(self, fd: int, unanswered: Unanswered, writer: "LineWriter") -> None:
         self._fd = fd
         self._unanswered = unanswered
+        self._writer = writer
         self._loop = asyncio.get_running_loop()
-        self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._lines: asyncio.Queue[bytes | Refusal | None] = asyncio.Queue()
+        self._room = threading.Semaphore(MAX_WAITING)
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
 
     def _read(self) -> None:
-        pending = b""
+        pending = bytearray()
+        too_long = False
         while chunk := self._next():
-            *lines, pending = (pending + chunk).split(b"\n")
-            for line in lines:
-                self._put(line)
-        if pending:
-            self._put(pending)
+            *ends, rest = chunk.split(b"\n")
+            for end in ends:
+                if too_long or len(pending) + len(end) > MAX_LINE:
+                    self._put(TOO_LONG)
+                else:
+                    self._put(bytes(pending + end))
+                pending.clear()
+                too_long = False
+            too_long = too_long or len(pending) + len(rest) > MAX_LINE
+            if too_long:
+                pending.clear()
+            else:
+                pending += rest
+        if pending or too_long:
+            self._put(TOO_LONG if too_long else bytes(pending))
         self._put(None)
 
     def _next(self) -> bytes:
@@ -92,28 +119,82 @@ class LineReader:
         except OSError:
             return b""  # the other end is gone, which is the end of the stream
 
-    def _put(self, line: bytes | None) -> None:
+    def _put(self, line: "bytes | Refusal | None") -> None:
+        self._room.acquire()
         try:
             self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
         except RuntimeError:
             return  # the loop has ended, and nobody reads any more
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Each line as text; blank lines say nothing."""
+        """Each message as text; blank lines say nothing."""
         while (line := await self._lines.get()) is not None:
-            if line.strip():
+            self._room.release()
+            refusal = line if isinstance(line, Refusal) else _refusal(line)
+            if refusal is not None:
+                await self._writer.send(refusal.answer())
+            elif isinstance(line, bytes) and line.strip():
                 self._unanswered.came_in(line)
-                yield line.decode("utf-8", errors="replace")
+                yield line.decode()
         await self._unanswered.drain()
 
 
-class LineWriter:
-    """Writes to a file descriptor in a thread that is left behind if the reader does not read."""
+@dataclass(frozen=True)
+class Refusal:
+    """The answer to what is no JSON-RPC message."""
 
-    def __init__(self, fd: int, unanswered: Unanswered) -> None:
+    code: int
+    message: str
+    id: str | int | None = None
+
+    def answer(self) -> str:
+        """The line to send."""
+        error = {"code": self.code, "message": self.message}
+        return orjson.dumps({"jsonrpc": "2.0", "id": self.id, "error": error}).decode() + "\n"
+
+
+TOO_LONG = Refusal(PARSE_ERROR, f"Parse error: a message may have {MAX_LINE // 2**20} MiB at most")
+
+
+def _refusal(line: bytes) -> Refusal | None:
+    if not line.strip():
+        return None
+    try:
+        message = orjson.loads(line)
+    except ValueError:
+        return Refusal(PARSE_ERROR, "Parse error: the line is not JSON in UTF-8")
+    if not isinstance(message, dict):
+        return Refusal(INVALID_REQUEST, "Invalid request: the line is not one JSON-RPC 2.0 message")
+    asked = message.get("id")
+    sound = (
+        message.get("jsonrpc") == "2.0"
+        and isinstance(asked, str | int | None)
+        and (isinstance(message.get("method"), str) or "result" in message or "error" in message)
+        and isinstance(message.get("params"), dict | None)
+    )
+    if sound:
+        return None
+    return Refusal(
+        INVALID_REQUEST,
+        "Invalid request: a JSON-RPC 2.0 message has jsonrpc, a method as text, params as an object, and an id",
+        asked if isinstance(asked, str | int) and not isinstance(asked, bool) else None,
+    )
+
+
+class LineWriter:
+    """Writes to a file descriptor in a daemon thread, which does not hold up the end if nobody reads.
+
+    Stands in for an `anyio.AsyncFile`.
+    """
+
+    def __init__(self, fd: int, unanswered: Unanswered, on_gone: Callable[[], None]) -> None:
         self._fd = fd
         self._unanswered = unanswered
+        self._on_gone = on_gone
         self._pending = ""
+        self._loop = asyncio.get_running_loop()
+        self._waiting: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
+        threading.Thread(target=self._write, name="stdout", daemon=True).start()
 
     async def write(self, text: str) -> int:
         """Keep the text until `flush`."""
@@ -123,11 +204,41 @@ class LineWriter:
     async def flush(self) -> None:
         """Write all that is kept."""
         text, self._pending = self._pending, ""
-        data = text.encode("utf-8", errors="replace")
-        await anyio.to_thread.run_sync(self._write_all, data, abandon_on_cancel=True)
+        await self.send(text)
         self._unanswered.went_out(text)
+
+    async def send(self, text: str) -> None:
+        """Write a text after those that are waiting; without a reader, `on_gone` is called and nothing raised."""
+        written: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.put((text.encode("utf-8", errors="replace"), written))
+        try:
+            await written
+        except OSError:
+            self._on_gone()
+
+    def _write(self) -> None:
+        while True:
+            data, written = self._waiting.get()
+            error: OSError | None = None
+            try:
+                self._write_all(data)
+            except OSError as caught:
+                error = caught
+            try:
+                self._loop.call_soon_threadsafe(_settle, written, error)
+            except RuntimeError:
+                return  # the loop has ended, and nobody waits any more
 
     def _write_all(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]
+
+
+def _settle(future: asyncio.Future[None], error: OSError | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -37,8 +37,10 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """The command while it runs; killed if the test leaves it running."""
     environment = clean_environment(**options.pop("env", {}))
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    with subprocess.Popen([COMMAND, *arguments], text=True, bufsize=1, env=environment, **pipes) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(
+        [COMMAND, *arguments], env=environment, **{"text": True, "bufsize": 1, **pipes, **options}
+    ) as process:
         try:
             yield process
         finally:

@@ -29,6 +29,7 @@ HELLO = [
     },
     {"jsonrpc": "2.0", "method": "notifications/initialized"},
 ]
+PING = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
 
 
 def lines(*messages: dict) -> str:
@@ -143,12 +144,211 @@ def test_the_end_of_stdin_ends_a_busy_server_and_stops_the_generation() -> None:
         fake.wait_disconnected_sync(within=1)
 
 
-def test_a_line_that_is_not_json_does_not_end_the_server() -> None:
+@pytest.mark.parametrize(
+    ("line_sent", "code", "answers_to"),
+    [
+        (b"this is not JSON", -32700, None),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "ping"', -32700, None),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "\xff"}', -32700, None),
+        (b"[" * 100_000, -32700, None),
+        (b"[]", -32600, None),
+        (b'"text"', -32600, None),
+        (b'{"id": 7, "method": "ping"}', -32600, 7),
+        (b'{"jsonrpc": "2.0", "id": 7}', -32600, 7),
+        (b'{"jsonrpc": "2.0", "id": "seven", "method": 5}', -32600, "seven"),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "ping", "params": [1]}', -32600, 7),
+        (b'{"jsonrpc": "2.0", "id": {}, "method": "ping"}', -32600, None),
+    ],
+)
+def test_a_line_that_is_no_message_is_answered_with_an_error_and_the_server_goes_on(
+    line_sent: bytes, code: int, answers_to: object
+) -> None:
+    with running(text=False, bufsize=0) as process:
+        process.stdin.write(line_sent + b"\n\n" + lines(*HELLO, PING).encode())
+        answers = [json.loads(process.stdout.readline()) for _ in range(3)]
+    assert answers[0]["error"]["code"] == code
+    assert answers[0]["id"] == answers_to
+    assert [answer["id"] for answer in answers[1:]] == [1, 2]
+
+
+def test_a_line_of_more_than_16_mib_is_refused_without_being_kept() -> None:
+    mebibyte = b"x" * 2**20
+    with running(text=False, bufsize=0) as process:
+        process.stdin.write(lines(*HELLO).encode())
+        process.stdout.readline()
+        before = most_memory(process.pid)
+        for _ in range(96):
+            process.stdin.write(mebibyte)
+        process.stdin.write(b"\n" + lines(PING).encode())
+        refused, answer = (json.loads(process.stdout.readline()) for _ in range(2))
+        grown = most_memory(process.pid) - before
+    assert refused["error"]["code"] == -32700
+    assert refused["id"] is None
+    assert "16 MiB" in refused["error"]["message"]
+    assert answer["id"] == 2
+    assert grown < 48 * 2**20
+
+
+def test_a_line_of_15_mib_is_taken() -> None:
+    call = {
+        "name": "chat_completion",
+        "arguments": {"prompt": "x" * (15 * 2**20), "model": "no/such/registry/name/x"},
+    }
+    with running(text=False, bufsize=0) as process:
+        process.stdin.write(
+            lines(*HELLO, {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": call}).encode()
+        )
+        answers = [json.loads(process.stdout.readline()) for _ in range(2)]
+    assert answers[1]["id"] == 3
+    assert answers[1]["result"]["isError"] is True
+
+
+def most_memory(pid: int) -> int:
+    """The most bytes that a process ever held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+STRAY = """
+import builtins, ctypes, os, sys
+
+libc = ctypes.CDLL(None)
+served = False
+
+
+def stray(when):
+    if served:
+        print("STRAY print", when, flush=True)
+        print("STRAY unflushed", when)
+        os.write(1, b"STRAY os.write\\n")
+        libc.puts(b"STRAY puts")
+        libc.fflush(None)
+        os.system("echo STRAY child")
+
+
+original = builtins.__import__
+
+
+def noisy(name, *rest):
+    if name in ("mcp.server.stdio", "mcp.server.runner", "ollama_mcp.engines.ollama"):
+        stray("import of " + name)
+    return original(name, *rest)
+
+
+builtins.__import__ = noisy
+from ollama_mcp import cli, serve
+from ollama_mcp.service import Service
+
+serve_stdio, health = serve.serve_stdio, Service.health
+
+
+async def noisy_health(self):
+    stray("call")
+    result = await health(self)
+    stray("call")
+    return result
+
+
+def noisy_serve(settings):
+    global served
+    served = True
+    code = serve_stdio(settings)
+    stray("end")
+    return code
+
+
+serve.serve_stdio, Service.health = noisy_serve, noisy_health
+sys.exit(cli.main(["stdio"]))
+"""
+
+
+def test_stray_output_of_any_kind_never_reaches_the_wire() -> None:
+    call = {"name": "health_check", "arguments": {}}
+    with FakeOllama.in_thread() as fake:
+        done = subprocess.run(
+            [sys.executable, "-c", STRAY],
+            input=lines(*HELLO, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}),
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            env=clean_environment(OLLAMA_HOST=fake.url),
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(answer)["id"] for answer in done.stdout.splitlines()] == [1, 2]
+    for kind in (
+        "print import of mcp.server.stdio",
+        "print call",
+        "print end",
+        "unflushed",
+        "os.write",
+        "puts",
+        "child",
+    ):
+        assert f"STRAY {kind}" in done.stderr
+
+
+@pytest.mark.parametrize("ends_by", ["signal", "end of stdin"])
+def test_a_client_that_does_not_read_holds_up_nothing(ends_by: str) -> None:
+    lists = [{"jsonrpc": "2.0", "id": number, "method": "tools/list"} for number in range(100)]
     with running() as process:
-        process.stdin.write("this is not JSON\n" + lines(*HELLO, {"jsonrpc": "2.0", "id": 2, "method": "ping"}))
-        ids = []
-        while 2 not in ids:
-            ids.append(json.loads(process.stdout.readline()).get("id"))
+        process.stdin.write(lines(*HELLO))
+        process.stdout.readline()
+        process.stdin.write(lines(*lists))
+        process.stdin.flush()
+        if ends_by == "signal":
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(2) == 128 + signal.SIGTERM
+        else:
+            process.stdin.close()
+            assert process.wait(3) == 0
+        assert process.stderr.read() == ""
+
+
+def test_a_client_that_reads_no_more_ends_the_server() -> None:
+    with running() as process:
+        process.stdin.write(lines(*HELLO))
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.write(lines(PING))
+        assert process.wait(2) == 0
+        assert process.stderr.read() == ""
+
+
+def test_with_the_legacy_protocol_a_client_may_ask_for_the_other_era_first() -> None:
+    modern = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    discover = {"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {"_meta": modern}}
+    talk = lines(discover, *HELLO, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"})
+    answers = {}
+    for arguments in ([], ["--protocol", "legacy"], ["stdio", "--protocol", "legacy"]):
+        with running(*arguments) as process:
+            process.stdin.write(talk)
+            got = [json.loads(process.stdout.readline()) for _ in range(3)]
+        answers[" ".join(arguments)] = {answer["id"]: answer for answer in got}
+    assert answers[""][1]["error"]["code"] == -32022
+    for chosen in ("--protocol legacy", "stdio --protocol legacy"):
+        assert answers[chosen][0]["error"]["code"] == -32601
+        assert answers[chosen][1]["result"]["protocolVersion"] == "2025-06-18"
+        assert answers[chosen][2]["result"]["tools"]
+
+
+def test_standard_streams_that_are_closed_at_the_start_harm_nothing() -> None:
+    talk = lines(*HELLO, PING)
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" 2>&-', COMMAND],
+        input=talk,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=WITHIN,
+        env=clean_environment(),
+        check=False,
+    )
+    assert done.returncode == 0
+    assert [json.loads(answer)["id"] for answer in done.stdout.splitlines()] == [1, 2]
 
 
 def test_on_a_terminal_it_says_what_it_is_and_waits() -> None:
