@@ -213,8 +213,10 @@ def _find_model(model_file: Path | None, num_ctx: int | None) -> _Model | None:
         header = _header(path) if path is not None else None
     if not installed or path is None or header is None:
         return None
-    trained = header.context_length or DEFAULT_CONTEXT
-    return _Model(name, path.resolve(), header, min(num_ctx or DEFAULT_CONTEXT, trained))
+    trained = header.context_length or num_ctx or DEFAULT_CONTEXT
+    if num_ctx is not None and num_ctx > trained:
+        raise ConfigurationError(f"num_ctx is {num_ctx}, above the {trained} tokens that {name} was trained with")
+    return _Model(name, path.resolve(), header, num_ctx or min(DEFAULT_CONTEXT, trained))
 
 
 def _bundled_file() -> Path | None:

@@ -285,6 +285,12 @@ def test_a_file_that_is_no_model_is_a_mistake_in_the_settings(tmp_path: Path, co
 
 
 @needs_model
+def test_a_context_longer_than_the_model_was_trained_with_is_a_mistake_in_the_settings() -> None:
+    with pytest.raises(ConfigurationError, match="8192"):
+        EmbeddedEngine(num_ctx=8193)
+
+
+@needs_model
 async def test_a_model_cut_short_fails_to_load_and_says_why(tmp_path: Path) -> None:
     file = tmp_path / "cut.gguf"
     with bundled_file().open("rb") as whole:
