@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ollama_mcp.chat import Ask, ChatRequest, ChatResult, Message, TextPart, Usage
 from ollama_mcp.context import ANSWER_RESERVE, Estimate
-from ollama_mcp.errors import ContextLengthExceeded, InvalidRequest
+from ollama_mcp.errors import ContextLengthExceeded, InvalidRequest, PromptTruncated
 
 FRAME = 500
 """Characters up to which the first and the last paragraph are taken for the question, which each part repeats."""
@@ -24,6 +24,9 @@ _BORDERS = (
     re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])"),
     re.compile(r"\s+"),
 )
+
+TOO_LONG = (ContextLengthExceeded, PromptTruncated)
+"""How an engine refuses a text, and how it is found out that one has read but a part of it."""
 
 Tell = Callable[[str], None]
 
@@ -52,14 +55,17 @@ async def map_reduce(ask: Ask, ask_part: Ask, request: ChatRequest, *, tell: Tel
     """The answer, in parts if the text does not fit; `ask` makes the last one and `ask_part` those for parts."""
     try:
         return await ask(request)
-    except ContextLengthExceeded as error:
+    except TOO_LONG as error:
         too_long = error
     place = _longest(request)
     # Beside files and images the question stands in a part of its own, which each request has anyhow.
     head, body, tail = _framed(place.text) if place.part is None else ("", place.text, "")
-    size = _part_size(request, place, too_long)
-    reading = _Reading(ask, ask_part, request, place, head, tail, tell)
-    return await reading.answer(split(body, size), too_long)
+    length = too_long.context_length if isinstance(too_long, ContextLengthExceeded) else None
+    if isinstance(too_long, ContextLengthExceeded) and length is not None:
+        parts = split(body, _part_size(request, place, too_long, length))
+    else:
+        parts = _halves(body)
+    return await _Reading(ask, ask_part, request, place, head, tail, tell).answer(parts, length)
 
 
 class _Reading:
@@ -77,7 +83,7 @@ class _Reading:
         self._tell = tell
         self._usage: Usage | None = None
 
-    async def answer(self, parts: list[str], too_long: ContextLengthExceeded) -> ChatResult:
+    async def answer(self, parts: list[str], context_length: int | None) -> ChatResult:
         """Read the parts one after another, and combine what was made of them."""
         answers: list[str] = []
         while len(answers) < len(parts):
@@ -85,13 +91,12 @@ class _Reading:
             self._tell(f"reading part {number} of {len(parts)}")
             try:
                 answers.append(await self._of(self._ask_part, self._part(parts[number - 1], number, len(parts))))
-            except ContextLengthExceeded:
-                halves = split(parts[number - 1], len(parts[number - 1]) // 2 + 1)
-                if len(halves) < 2 or len(parts[number - 1]) < SMALLEST_PART:
+            except TOO_LONG:
+                if len(parts[number - 1]) < SMALLEST_PART:
                     raise
-                parts[number - 1 : number] = halves
+                parts[number - 1 : number] = _halves(parts[number - 1])
         result = await self._combined(answers)
-        context = f" of {too_long.context_length} tokens" if too_long.context_length else ""
+        context = f" of {context_length} tokens" if context_length else ""
         warning = (
             f"The text did not fit into the context{context}: it was answered in {len(parts)} parts and the answers "
             "were combined, so what only shows across parts may be missing."
@@ -104,7 +109,7 @@ class _Reading:
         request = self._place.filled(self._request, self._reduction(answers))
         try:
             result = await (ask or self._ask)(request)
-        except ContextLengthExceeded:
+        except TOO_LONG:
             if len(answers) < 3:  # two that do not fit together will not be shorter the next time
                 raise
             middle = len(answers) // 2
@@ -156,6 +161,11 @@ def split(text: str, size: int) -> list[str]:
     return [piece for piece in [*pieces, rest] if piece]
 
 
+def _halves(text: str) -> list[str]:
+    cut = _border(text, len(text) * 5 // 8)
+    return [piece for piece in (text[:cut].strip(), text[cut:].strip()) if piece]
+
+
 def _border(text: str, size: int) -> int:
     for border in _BORDERS:
         ends = [match.end() for match in border.finditer(text, 0, size)]
@@ -199,11 +209,8 @@ def _framed(text: str) -> tuple[str, str, str]:
     return head, text, tail
 
 
-def _part_size(request: ChatRequest, place: _Place, error: ContextLengthExceeded) -> int:
+def _part_size(request: ChatRequest, place: _Place, error: ContextLengthExceeded, length: int) -> int:
     """How many characters of the text fit into the context beside all else; the error again if none do."""
-    length = error.context_length
-    if length is None:
-        return max(len(place.text) // 2, SMALLEST_PART)
     whole = Estimate.of(request)
     scale = 1.0
     if error.prompt_tokens is not None and error.prompt_tokens > whole.least:  # counted by the engine
