@@ -1,7 +1,6 @@
 """The HTTP face over a fake Ollama, behind a real server on a loopback port."""
 
 import asyncio
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import uvicorn
 from ollama_mcp.engines.base import Engine
 from ollama_mcp.engines.ollama import OllamaEngine
 from ollama_mcp.openai_api.app import create_app
+from ollama_mcp.serve import _listen
 from ollama_mcp.service import Service
 from ollama_mcp.settings import Settings
 from tests.fake_ollama import FakeOllama
@@ -26,7 +26,7 @@ ALIASES = {"gpt-4o-mini": "llama3.2", "missing": "not-there"}
 @contextmanager
 def serving(make_engine: Callable[[], Engine], **settings: Any) -> Iterator[str]:
     """A server in a thread of its own; its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = _listen("127.0.0.1", 0)
     started = threading.Event()
     server: uvicorn.Server
 
