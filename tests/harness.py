@@ -1,6 +1,6 @@
 """An MCP client of this project's server over a fake Ollama, all in one process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ from mcp import Client
 from ollama_mcp.endpoints import http_endpoints
 from ollama_mcp.engines.ollama import OllamaEngine
 from ollama_mcp.server import create_server
-from ollama_mcp.service import Service
+from ollama_mcp.service import ChangeKind, Service
 from ollama_mcp.settings import Settings
 
 from .fake_ollama import FakeOllama
@@ -31,10 +31,19 @@ async def service_over(fake: FakeOllama, **settings: Any) -> AsyncIterator[Servi
 
 
 @asynccontextmanager
-async def client_over(fake: FakeOllama, *, mode: str = "auto", **settings: Any) -> AsyncIterator[Client]:
+async def client_over(
+    fake: FakeOllama,
+    *,
+    mode: str = "auto",
+    elicitation_callback: Any = None,
+    observer: Callable[[ChangeKind], None] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Client]:
     async with service_over(fake, **settings) as service:
+        if observer is not None:
+            service.subscribe(observer)
         server = create_server(service, http_endpoints("127.0.0.1", 4891, serving=False))
-        async with Client(server, mode=mode) as client:
+        async with Client(server, mode=mode, elicitation_callback=elicitation_callback) as client:
             yield client
 
 

@@ -11,11 +11,11 @@ LAYERS = [
     Layer("cli"),
     Layer("client", "admin"),
     Layer("serve", "exit_codes"),
-    Layer("server", "openai_api", "guard", "stdio", "logs"),
+    Layer("server", "openai_api", "guard", "sessions", "stdio", "logs"),
     Layer("subscriptions", "completions", "resource_list", "client_logs", "protocol"),
     Layer("resources", "prompts", independent=False),
     Layer("tools"),
-    Layer("watch"),
+    Layer("watch", "batch"),
     Layer("service", "endpoints", "checked", "classify", "long_input"),
     Layer("jobs", independent=False),
     Layer("job_store", independent=False),
@@ -42,7 +42,7 @@ def test_every_module_has_its_layer() -> None:
 
 def test_the_service_knows_no_protocol() -> None:
     graph = grimp.build_graph("ollama_mcp", include_external_packages=True, cache_dir=None)
-    policy = ["service", "jobs", "job_store", "checked", "classify", "long_input", "files", "loading"]
+    policy = ["service", "batch", "jobs", "job_store", "checked", "classify", "long_input", "files", "loading"]
     below = [*policy, "catalog", "context", "engines", "chat", "settings", "errors"]
     for module in below:
         reached = graph.find_upstream_modules(f"ollama_mcp.{module}", as_package=True)
