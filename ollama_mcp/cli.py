@@ -94,6 +94,15 @@ def build_parser() -> argparse.ArgumentParser:
     chat = command("chat", "Ask a model; without a prompt on a terminal, hold a conversation.")
     chat.add_argument("prompt", nargs="?", help="the question; what is piped in is added to it")
     chat.add_argument("--model", dest="default_model", metavar="M", help="the model (the first one there is)")
+    chat.add_argument("--file", action="append", dest="files", metavar="F", help="a file to read along; repeatable")
+    chat.add_argument(
+        "--allow-dir",
+        action="append",
+        dest="allow_dirs",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="where to look for files; repeatable",
+    )
     chat.add_argument("--system", metavar="S", help="instructions for the model")
     chat.add_argument("--no-stream", action="store_true", help="print the answer when it is whole")
 
@@ -139,7 +148,8 @@ def _run(parsed: argparse.Namespace) -> int:
         case "chat":
             from ollama_mcp.client import chat
 
-            return chat(settings, parsed.prompt, system=parsed.system, stream=not parsed.no_stream)
+            files = parsed.files or ()
+            return chat(settings, parsed.prompt, files=files, system=parsed.system, stream=not parsed.no_stream)
         case _:
             from ollama_mcp import admin
 

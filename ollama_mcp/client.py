@@ -2,9 +2,10 @@
 
 import concurrent.futures
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -23,8 +24,13 @@ ENDED_EARLY = 6
 Conversation = list[dict[str, Any]]
 
 
-def chat(settings: Settings, prompt: str | None, *, system: str | None, stream: bool) -> int:
-    """Answer one prompt, or hold a conversation; the exit code."""
+def chat(
+    settings: Settings, prompt: str | None, *, files: Sequence[str] = (), system: str | None, stream: bool
+) -> int:
+    """Answer one prompt, or hold a conversation, about files if there are any; the exit code."""
+    paths = [_found(name, settings.allow_dirs) for name in files]
+    # By naming a file the person has opened it; the only client here asks for no others.
+    settings = replace(settings, allow_dirs=(*settings.allow_dirs, *(path.parent for path in paths)))
     logs.configure(settings.log_level)
     piped = "" if sys.stdin.isatty() else sys.stdin.read()
     question = "\n\n".join(part for part in (prompt, piped.strip()) if part)
@@ -32,10 +38,16 @@ def chat(settings: Settings, prompt: str | None, *, system: str | None, stream: 
         complain('there is no prompt: give one as an argument, as in ollama-mcp chat "Why is the sky blue?"')
         return 2
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(_connected(settings)) as client:
-        asker = _Asker(portal, client, system=system, stream=stream)
+        asker = _Asker(portal, client, files=list(map(str, paths)), system=system, stream=stream)
         if question:
             return asker.ask([{"role": "user", "content": question}])
         return _converse(asker, settings)
+
+
+def _found(name: str, directories: Sequence[Path]) -> Path:
+    """The real path of a file in the working directory, or else in one of the open directories."""
+    here = Path.cwd()
+    return next((path for at in (here, *directories) if (path := at / name).exists()), here / name).resolve()
 
 
 @asynccontextmanager
@@ -76,9 +88,12 @@ def _converse(asker: "_Asker", settings: Settings) -> int:
 class _Asker:
     """Asks over MCP and prints the answer as it comes; the rest of what there is to say goes to stderr."""
 
-    def __init__(self, portal: BlockingPortal, client: Client, *, system: str | None, stream: bool) -> None:
+    def __init__(
+        self, portal: BlockingPortal, client: Client, *, files: list[str], system: str | None, stream: bool
+    ) -> None:
         self._portal = portal
         self._client = client
+        self._files = files
         self._system = system
         self._stream = stream
         self._model: str | None = None
@@ -89,6 +104,8 @@ class _Asker:
     def ask(self, messages: Conversation) -> int:
         """Print the answer to a conversation; the exit code. `said` is what the model said."""
         arguments: dict[str, Any] = {"messages": messages}
+        if self._files:
+            arguments["files"] = self._files
         if self._system is not None:
             arguments["system"] = self._system
         if self._model is not None:

@@ -6,6 +6,7 @@ import pty
 import signal
 import socket
 import time
+from pathlib import Path
 from subprocess import DEVNULL
 
 import pytest
@@ -211,3 +212,20 @@ def test_the_environment_is_read_as_ollama_reads_it() -> None:
     with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         assert "llama3.2" in run("models", env={"OLLAMA_HOST": f' "127.0.0.1:{fake.port}" '}).stdout
         assert "llama3.2" in run("models", env={"OLLAMA_HOST": f"0.0.0.0:{fake.port}"}).stdout
+
+
+def test_chat_reads_the_files_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "todo.txt").write_text("buy milk")
+    (tmp_path / "here.txt").write_text("I am here")
+    files = ["--file", "here.txt", "--file", "todo.txt", "--allow-dir", "notes"]
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
+        done = run("chat", "Sum up", *files, "--ollama-host", fake.url, cwd=tmp_path, input="")
+        missing = run("chat", "Sum up", "--file", "none.txt", "--ollama-host", fake.url, cwd=tmp_path, input="")
+    assert done.returncode == 0
+    [sent] = fake.sent("/api/chat")
+    assert sent["messages"][0]["content"] == (
+        "Sum up\n\nFile here.txt:\n```txt\nI am here\n```\n\nFile todo.txt:\n```txt\nbuy milk\n```"
+    )
+    assert missing.returncode == 5
+    assert "none.txt' is not there" in missing.stderr
