@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel
 
 from ollama_mcp.chat import ChatResult
-from ollama_mcp.errors import ConfigurationError
+from ollama_mcp.errors import ConfigurationError, ServiceError
 
 SCHEMA_VERSION = 1
 KEPT = 1000
@@ -80,24 +80,24 @@ class JobStore:
         await self._run(lambda: self._save(record))
 
     async def find(self, job_id: str) -> JobRecord | None:
-        """A job of any process, None if there is none."""
+        """A job of any process, None if there is none; `ServiceError` if the file cannot be read."""
 
         def read() -> JobRecord | None:
             self._mark_lost()
             row = self._jobs.execute("SELECT record FROM jobs WHERE id = ?", (job_id,)).fetchone()
             return JobRecord.model_validate_json(row[0]) if row else None
 
-        return await self._run(read)
+        return await self._read(read)
 
     async def newest(self, limit: int) -> list[JobRecord]:
-        """The jobs of all processes, the newest first."""
+        """The jobs of all processes, the newest first; `ServiceError` if the file cannot be read."""
 
         def read() -> list[JobRecord]:
             self._mark_lost()
             rows = self._jobs.execute("SELECT record FROM jobs ORDER BY started DESC LIMIT ?", (limit,))
             return [JobRecord.model_validate_json(row[0]) for row in rows]
 
-        return await self._run(read)
+        return await self._read(read)
 
     async def aclose(self) -> None:
         """Let go of the file."""
@@ -109,6 +109,12 @@ class JobStore:
 
         await self._run(close)
         self._thread.shutdown()
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        try:
+            return await self._run(work)
+        except sqlite3.Error as error:
+            raise ServiceError(f"The jobs in {self._directory} cannot be read: {error}.") from error
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -206,13 +206,14 @@ class Jobs:
             )
         return found
 
-    async def newest(self) -> list[JobRecord]:
-        """The jobs as they stand, the newest first."""
+    async def newest(self) -> tuple[list[JobRecord], bool]:
+        """The jobs as they stand, the newest first, and whether there are older ones than these."""
         self._forget_old()
         records = {job.id: job.record() for job in self._kept.values()}
         if self._store is not None:
-            records = {record.id: record for record in await self._store.newest(LISTED)} | records
-        return sorted(records.values(), key=lambda record: record.started, reverse=True)[:LISTED]
+            records = {record.id: record for record in await self._store.newest(LISTED + 1)} | records
+        found = sorted(records.values(), key=lambda record: record.started, reverse=True)
+        return found[:LISTED], len(found) > LISTED
 
     async def cancel(self, job_id: str) -> JobRecord:
         """Stop a job and its generation; one that has ended stays as it is."""

@@ -8,13 +8,14 @@ from ollama_mcp.chat import Ask, ChatRequest, ChatResult, Message, TextPart, Usa
 from ollama_mcp.context import ANSWER_RESERVE, Estimate
 from ollama_mcp.errors import ContextLengthExceeded, InvalidRequest, PromptTruncated
 
-FRAME = 500
+QUESTION_BEFORE = 500
+QUESTION_AFTER = 200
 """Characters up to which the first and the last paragraph are taken for the question, which each part repeats."""
 
 SMALLEST_PART = 400
 """Characters; below that a context is too small to be worth reading parts in."""
 
-INSTRUCTION_TOKENS = 200
+INSTRUCTION_TOKENS = 100
 MARGIN = 0.85
 
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n\s*")
@@ -62,9 +63,12 @@ async def map_reduce(ask: Ask, ask_part: Ask, request: ChatRequest, *, tell: Tel
     head, body, tail = _framed(place.text) if place.part is None else ("", place.text, "")
     length = too_long.context_length if isinstance(too_long, ContextLengthExceeded) else None
     if isinstance(too_long, ContextLengthExceeded) and length is not None:
-        parts = split(body, _part_size(request, place, too_long, length))
+        bare = place.filled(request, _joined(head, tail))
+        parts = split(body, _part_size(request, bare, len(place.text), too_long, length))
     else:
         parts = _halves(body)
+    if not parts:
+        raise too_long
     return await _Reading(ask, ask_part, request, place, head, tail, tell).answer(parts, length)
 
 
@@ -201,25 +205,25 @@ def _framed(text: str) -> tuple[str, str, str]:
     text = text.strip()
     head = tail = ""
     for border in _BORDERS[:2]:
-        if not head and (match := border.search(text)) and match.start() <= FRAME:
+        if not head and (match := border.search(text)) and match.start() <= QUESTION_BEFORE:
             head, text = text[: match.start()], text[match.end() :]
-        matches = list(border.finditer(text, max(0, len(text) - FRAME))) if not tail else []
+        matches = list(border.finditer(text, max(0, len(text) - QUESTION_AFTER))) if not tail else []
         if matches:
             text, tail = text[: matches[-1].start()], text[matches[-1].end() :]
     return head, text, tail
 
 
-def _part_size(request: ChatRequest, place: _Place, error: ContextLengthExceeded, length: int) -> int:
+def _part_size(
+    request: ChatRequest, bare: ChatRequest, characters: int, error: ContextLengthExceeded, length: int
+) -> int:
     """How many characters of the text fit into the context beside all else; the error again if none do."""
     whole = Estimate.of(request)
     scale = 1.0
     if error.prompt_tokens is not None and error.prompt_tokens > whole.least:  # counted by the engine
         scale = error.prompt_tokens / whole.safe
-    bare = Estimate.of(place.filled(request, place.text[: 2 * FRAME])).safe * scale
     answer = request.max_tokens or min(ANSWER_RESERVE, length // 4)
-    room = length - bare - answer - INSTRUCTION_TOKENS
-    tokens = max(whole.safe * scale, 1)
-    size = int(room * MARGIN * len(place.text) / tokens)
+    room = length - Estimate.of(bare).safe * scale - answer - INSTRUCTION_TOKENS
+    size = int(room * MARGIN * characters / max(whole.safe * scale, 1))
     if size < SMALLEST_PART:
         raise ContextLengthExceeded(
             f"Beside the long text there is no room in the context of {length} tokens: shorten the rest of the "

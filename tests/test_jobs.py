@@ -167,6 +167,17 @@ async def test_finished_jobs_are_forgotten_the_oldest_first(mode: str, monkeypat
     assert "no job" in text_of(gone)
 
 
+async def test_a_long_list_says_that_there_is_more(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "LISTED", 1)
+    async with warm_ollama() as fake, client_over(fake, mode=mode) as client:
+        ids = [await start(client), await start(client)]
+        for job_id in ids:
+            await client.call_tool("job", {"action": "wait", "id": job_id})
+        listed = await client.call_tool("job", {"action": "list"})
+    assert [told["id"] for told in listed.structured_content["jobs"]] == ids[1:]
+    assert listed.structured_content["more"] is True
+
+
 async def test_an_answer_that_came_in_time_leaves_no_job(mode: str) -> None:
     async with warm_ollama() as fake, client_over(fake, mode=mode) as client:
         await client.call_tool("chat_completion", ASK)

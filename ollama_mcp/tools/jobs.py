@@ -57,6 +57,7 @@ class JobReport(BaseModel):
     """The jobs that were asked for, newest first, and the answer of a single one."""
 
     jobs: list[JobInfo]
+    more: bool | None = Field(None, description="Whether there are older jobs than these; their ids still work")
     answer: ChatResult | None = Field(None, description="Whole if the job is done, else the text so far")
 
 
@@ -66,7 +67,8 @@ def job_tool(service: Service) -> ServiceTool:
 
     async def job(arguments: JobArguments, ctx: ToolContext) -> JobReport | CallToolResult:
         if arguments.id is None or arguments.action == "list":
-            return JobReport(jobs=[JobInfo.of(record) for record in await jobs.newest()])
+            newest, more = await jobs.newest()
+            return JobReport(jobs=[JobInfo.of(record) for record in newest], more=more or None)
         if arguments.action == "cancel":
             return _told(await jobs.cancel(arguments.id))
         if arguments.action == "wait" and (running := jobs.running(arguments.id)) is not None:
