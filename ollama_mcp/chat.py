@@ -206,7 +206,7 @@ class GenerationOptions(Strict):
     repeat_last_n: int | None = Field(None, ge=-1, le=2**31 - 1)
     keep_alive: int | float | str | None = Field(None, description='Stay loaded for: seconds, "5m", -1 for ever')
     think: bool | Literal["low", "medium", "high", "max"] | None = None
-    options: dict[str, Any] | None = Field(None, description="Further settings of Ollama, such as mirostat")
+    options: dict[str, Any] | None = Field(None, description="Further settings of Ollama, such as num_batch")
 
     @field_validator("keep_alive")
     @classmethod
