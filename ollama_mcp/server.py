@@ -19,16 +19,18 @@ INSTRUCTIONS = (
     "must stay private, a second opinion. list_models shows what is installed; if a call fails, health_check says "
     "what to do."
 )
+FILES = " Give files in {} by their paths in the argument files instead of reading them: the model reads them itself."
 
 
 def create_server(service: Service, endpoints: Endpoints) -> MCPServer:
     """The MCP server, ready for any transport; the service outlives it."""
     subscriptions = Subscriptions(service)
+    opened = service.settings.allow_dirs
     mcp = MCPServer(
         "ollama-mcp",
         title="Ollama",
         description="Local models for any MCP client",
-        instructions=INSTRUCTIONS,
+        instructions=INSTRUCTIONS + (FILES.format(", ".join(map(str, opened))) if opened else ""),
         version=__version__,
         tools=list(create_tools(service)),
         log_level="WARNING",

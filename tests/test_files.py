@@ -46,6 +46,15 @@ async def test_text_and_images_reach_the_model_under_their_names(mode: str, open
     assert message["images"] == [base64.b64encode(PNG).decode()]
 
 
+@pytest.mark.parametrize("mode", ERAS)
+async def test_the_server_says_which_directories_are_open(mode: str, opened: Path) -> None:
+    async with warm_ollama() as fake:
+        async with client_over(fake, mode=mode, allow_dirs=(opened,)) as client:
+            assert str(opened) in client.instructions
+        async with client_over(fake, mode=mode) as client:
+            assert "files" not in client.instructions
+
+
 async def test_files_join_the_last_user_message_of_a_conversation(opened: Path) -> None:
     (opened / "a.txt").write_text("from the file")
     conversation = [
