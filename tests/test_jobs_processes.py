@@ -23,7 +23,7 @@ async def test_a_job_survives_the_reconnect_of_its_client_over_http(mode: str) -
     gate = Gate()
     with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         fake.chat_script = [stream(line("Before, "), gate, line("after"), last())]
-        with http_server("--ollama-host", fake.url, "--soft-deadline", "0.3") as (url, _):
+        with http_server("--ollama-host", fake.url, "--soft-deadline", "2") as (url, _):
             async with Client(f"{url}/mcp", mode=mode) as first:
                 asked = await first.call_tool("chat_completion", ASK)
             job_id = asked.structured_content["job_id"]
@@ -41,7 +41,7 @@ async def test_with_a_state_directory_jobs_survive_the_process(tmp_path: Path) -
     state = tmp_path / "state"
     with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
         arguments = ("--ollama-host", fake.url, "--state-dir", str(state))
-        with http_server(*arguments, "--soft-deadline", "0.3") as (url, process):
+        with http_server(*arguments, "--soft-deadline", "2") as (url, process):
             async with Client(f"{url}/mcp") as client:
                 fake.chat_script = [says("kept"), stream(line("Half"), Gate(), last())]
                 done = await client.call_tool("chat_completion", {**ASK, "background": True})
