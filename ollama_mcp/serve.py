@@ -165,15 +165,10 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> int:
     import uvicorn
 
     from ollama_mcp.endpoints import http_endpoints
+    from ollama_mcp.http_protocol import server_config
 
     async with build_service(settings) as service:
-        config = uvicorn.Config(
-            build_app(service),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
+        config = server_config(build_app(service), drain_seconds=DRAIN_SECONDS)
         _resume_collections()
         for endpoint in http_endpoints(settings.host, settings.port, serving=True).endpoints:
             print(f"{endpoint.name:>7}  {endpoint.url}  {endpoint.description}", file=sys.stderr)
@@ -185,7 +180,6 @@ def build_app(service: "Service") -> "ASGIApp":
     """Both faces over one service as one ASGI application, behind one guard."""
     from mcp.server.transport_security import TransportSecuritySettings
 
-    from ollama_mcp.guard import LOOPBACK_NAMES, Guard
     from ollama_mcp.openai_api.app import create_app
 
     settings = service.settings
@@ -199,10 +193,20 @@ def build_app(service: "Service") -> "ASGIApp":
         async with mcp.session_manager.run():
             yield
 
+    return guarded(create_app(service, mcp_app=mcp_app, lifespan=lifespan), settings)
+
+
+def guarded(app: "ASGIApp", settings: Settings) -> "ASGIApp":
+    """An application behind the one guard, with an id for each request, the refused ones too."""
+    from ollama_mcp.guard import LOOPBACK_NAMES, Guard
+    from ollama_mcp.openai_api.middleware import RequestId
+
     local = is_loopback(settings.host)
-    return Guard(
-        create_app(service, mcp_app=mcp_app, lifespan=lifespan),
-        hosts=[*LOOPBACK_NAMES, settings.host] if local else None,
-        origins=settings.cors_origins,
-        keys=settings.api_keys,
+    return RequestId(
+        Guard(
+            app,
+            hosts=[*LOOPBACK_NAMES, settings.host] if local else None,
+            origins=settings.cors_origins,
+            keys=settings.api_keys,
+        )
     )

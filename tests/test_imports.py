@@ -11,6 +11,7 @@ LAYERS = [
     Layer("cli"),
     Layer("client", "admin"),
     Layer("serve", "exit_codes"),
+    Layer("http_protocol"),
     Layer("server", "openai_api", "guard", "sessions", "stdio", "logs"),
     Layer("subscriptions", "completions", "resource_list", "client_logs", "protocol"),
     Layer("resources", "prompts", independent=False),
@@ -22,7 +23,7 @@ LAYERS = [
     Layer("context", "files", "loading"),
     Layer("catalog"),
     Layer("engines"),
-    Layer("chat", "settings"),
+    Layer("chat", "settings", "strict_json", "request_id"),
     Layer("setting_values"),
     Layer("errors"),
 ]

@@ -20,7 +20,7 @@ from ollama_mcp.openai_api.docs import Docs
 from ollama_mcp.openai_api.embeddings import Embeddings
 from ollama_mcp.openai_api.errors import on_http_error, on_service_error
 from ollama_mcp.openai_api.health import Probe
-from ollama_mcp.openai_api.middleware import REQUEST_ID, RequestId
+from ollama_mcp.openai_api.middleware import REQUEST_ID
 from ollama_mcp.openai_api.models import Models
 from ollama_mcp.openai_api.responses import Responses
 from ollama_mcp.service import Service
@@ -58,7 +58,7 @@ def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Li
     routes += Docs(service).routes()
     if mcp_app is not None:
         routes.append(Route("/mcp", _PassThrough(mcp_app)))
-    middleware = [Middleware(RequestId)]
+    middleware = []
     if service.settings.cors_origins:
         middleware.append(
             Middleware(
@@ -76,6 +76,7 @@ def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Li
             ServiceError: on_service_error,
             HTTPException: on_http_error,
             ClientDisconnect: on_client_gone,
+            Exception: on_service_error,
         },
         lifespan=lifespan,
     )

@@ -31,7 +31,7 @@ class ChatCompletions:
 
     async def create(self, request: Request) -> Response:
         """Answer a conversation, whole or as it comes."""
-        body = await read_body(request, ChatCompletionBody, images=True)
+        body = await read_body(request, ChatCompletionBody)
         wanted = body.to_request()
         if not body.stream:
             result = await unless_gone(request, whole_answer(self._service, wanted))

@@ -86,7 +86,7 @@ def response_to(error: Exception) -> Response:
 
 
 async def on_service_error(request: Request, error: Exception) -> Response:
-    """Handle a `ServiceError`."""
+    """Handle a `ServiceError`, or any other, of which nothing is told."""
     return response_to(error)
 
 

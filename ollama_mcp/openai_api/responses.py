@@ -39,7 +39,7 @@ class Responses:
 
     async def create(self, request: Request) -> Response:
         """Answer an input, whole or as it comes."""
-        body = await read_body(request, ResponseBody, images=True)
+        body = await read_body(request, ResponseBody)
         wanted = to_request(body)
         answer = Answer(body)
         if body.stream:

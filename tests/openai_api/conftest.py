@@ -13,8 +13,9 @@ import uvicorn
 
 from ollama_mcp.engines.base import Engine
 from ollama_mcp.engines.ollama import OllamaEngine
+from ollama_mcp.http_protocol import server_config
 from ollama_mcp.openai_api.app import create_app
-from ollama_mcp.serve import _listen
+from ollama_mcp.serve import _listen, guarded
 from ollama_mcp.service import Service
 from ollama_mcp.settings import Settings
 from tests.fake_ollama import FakeOllama
@@ -33,8 +34,8 @@ def serving(make_engine: Callable[[], Engine], **settings: Any) -> Iterator[str]
     async def run() -> None:
         nonlocal server
         async with Service(make_engine(), Settings(**settings)) as service:
-            config = uvicorn.Config(create_app(service), log_config=None, timeout_graceful_shutdown=1, lifespan="on")
-            server = uvicorn.Server(config)
+            app = guarded(create_app(service), service.settings)
+            server = uvicorn.Server(server_config(app, drain_seconds=1))
             started.set()
             await server.serve(sockets=[listener])
 
