@@ -1,7 +1,9 @@
 """What the README says is so."""
 
 import dataclasses
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from ollama_mcp.settings import SETTINGS, Settings
 
 from .fake_ollama import FakeOllama
 from .harness import client_over
+from .processes import http_server
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +40,20 @@ def test_the_settings_table_is_the_settings() -> None:
 def test_every_exit_code_is_told() -> None:
     for code in re.findall(r"\b(\d+)  ", EXIT_CODES):
         assert re.search(rf"^\| {code}\b", README, re.MULTILINE), code
+
+
+def test_the_curl_lines_run_as_printed() -> None:
+    commands = re.findall(r"^curl (?:.*\\\n)*.*", README, re.MULTILINE)
+    assert len(commands) >= 6
+    with FakeOllama.in_thread() as fake, http_server("--ollama-host", fake.url) as (url, _):
+        for command in commands:
+            here = command.replace("http://127.0.0.1:4891", url).replace("curl ", "curl -sS --fail-with-body ", 1)
+            done = subprocess.run(["sh", "-c", here], capture_output=True, text=True, timeout=20, check=False)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            if "-N" in command:
+                assert done.stdout.rstrip().endswith("data: [DONE]")
+            else:
+                assert "error" not in json.loads(done.stdout)
 
 
 @pytest.mark.anyio
