@@ -5,16 +5,10 @@ from typing import Annotated
 from mcp.server import MCPServer
 from pydantic import Field
 
+from ollama_mcp.files import fenced
+
 Code = Annotated[str, Field(description="The code")]
 Language = Annotated[str, Field(description="The programming language, if it is not plain from the code")]
-
-
-def _block(text: str, language: str = "") -> str:
-    """Fence a text with more backticks than stand in it."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def add_prompts(mcp: MCPServer) -> None:
@@ -28,7 +22,7 @@ def add_prompts(mcp: MCPServer) -> None:
     ) -> str:
         return (
             f"Explain to {audience} what this code does. Start with its purpose in one sentence, then go through it "
-            f"in order, and end with what is surprising or easy to get wrong.\n\n{_block(code, language)}"
+            f"in order, and end with what is surprising or easy to get wrong.\n\n{fenced(code, language)}"
         )
 
     @mcp.prompt(title="Review code", description="Bugs and risks in a piece of code, worst first")
@@ -40,7 +34,7 @@ def add_prompts(mcp: MCPServer) -> None:
         focused = f" Look above all for {focus}." if focus else ""
         return (
             "Review this code. List real problems only, the worst first; for each give the line, what goes wrong, an "
-            f"input that shows it, and the fix. If there are none, say so.{focused}\n\n{_block(code, language)}"
+            f"input that shows it, and the fix. If there are none, say so.{focused}\n\n{fenced(code, language)}"
         )
 
     @mcp.prompt(title="Summarize", description="The main points of a text")
@@ -50,7 +44,7 @@ def add_prompts(mcp: MCPServer) -> None:
     ) -> str:
         return (
             f"Summarize the text below in {length}. Use only what it says; keep names, numbers and dates exact.\n\n"
-            f"{_block(text)}"
+            f"{fenced(text)}"
         )
 
     @mcp.prompt(title="Translate", description="A text in another language")
@@ -60,7 +54,7 @@ def add_prompts(mcp: MCPServer) -> None:
     ) -> str:
         return (
             f"Translate the text below into {target_language}. Keep its tone and formatting, leave code and names "
-            f"as they are, and answer with the translation alone.\n\n{_block(text)}"
+            f"as they are, and answer with the translation alone.\n\n{fenced(text)}"
         )
 
     @mcp.prompt(title="Write tests", description="Unit tests for a piece of code")
@@ -72,7 +66,7 @@ def add_prompts(mcp: MCPServer) -> None:
         using = f" with {framework}" if framework else ""
         return (
             f"Write unit tests{using} for this code: the usual case, the edges, and the errors it should raise. Name "
-            f"each test after the behaviour it checks. Answer with the test file alone.\n\n{_block(code, language)}"
+            f"each test after the behaviour it checks. Answer with the test file alone.\n\n{fenced(code, language)}"
         )
 
     @mcp.prompt(title="Commit message", description="A commit message for a diff")
@@ -84,5 +78,5 @@ def add_prompts(mcp: MCPServer) -> None:
         return (
             "Write a commit message for this diff: a subject of at most 72 characters in the imperative, a blank "
             f"line, and a short body that says why, if that is not plain.{styled} Answer with the message alone.\n\n"
-            f"{_block(diff, 'diff')}"
+            f"{fenced(diff, 'diff')}"
         )
