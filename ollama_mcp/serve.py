@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ollama_mcp.engines.base import Engine
     from ollama_mcp.service import Service
+    from ollama_mcp.sessions import Sessions
 
 DRAIN_SECONDS = 3
 """How long streams may go on after the server was told to end."""
@@ -162,38 +163,32 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve_http(settings: Settings, listener: socket.socket) -> int:
-    import uvicorn
-
     from ollama_mcp.endpoints import http_endpoints
     from ollama_mcp.http_protocol import server_config
+    from ollama_mcp.sessions import HttpServer, Sessions
 
     async with build_service(settings) as service:
-        config = server_config(build_app(service), drain_seconds=DRAIN_SECONDS)
+        sessions = Sessions(build_server(service, serving_http=True)._lowlevel_server, settings)
+        config = server_config(build_app(service, sessions), drain_seconds=DRAIN_SECONDS)
         _resume_collections()
         for endpoint in http_endpoints(settings.host, settings.port, serving=True).endpoints:
             print(f"{endpoint.name:>7}  {endpoint.url}  {endpoint.description}", file=sys.stderr)
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await HttpServer(config, sessions).serve(sockets=[listener])
     return 0
 
 
-def build_app(service: "Service") -> "ASGIApp":
+def build_app(service: "Service", sessions: "Sessions") -> "ASGIApp":
     """Both faces over one service as one ASGI application, behind one guard."""
-    from mcp.server.transport_security import TransportSecuritySettings
-
     from ollama_mcp.openai_api.app import create_app
 
     settings = service.settings
-    mcp = build_server(service, serving_http=True)
-    # The SDK's own check of Host and Origin goes by prefixes; the guard's is exact and stands before it.
-    unguarded = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    mcp_app = mcp.streamable_http_app(transport_security=unguarded)
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncGenerator[None]:
-        async with mcp.session_manager.run():
+        async with sessions.run():
             yield
 
-    return guarded(create_app(service, mcp_app=mcp_app, lifespan=lifespan), settings)
+    return guarded(create_app(service, mcp_app=sessions.handle_request, lifespan=lifespan), settings)
 
 
 def guarded(app: "ASGIApp", settings: Settings) -> "ASGIApp":
