@@ -93,7 +93,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     chat = command("chat", "Ask a model; without a prompt on a terminal, hold a conversation.")
     chat.add_argument("prompt", nargs="?", help="the question; what is piped in is added to it")
-    chat.add_argument("--model", dest="default_model", metavar="M", help="the model (the first one there is)")
+    chat.add_argument(
+        "--model",
+        dest="default_model",
+        default=argparse.SUPPRESS,
+        metavar="M",
+        help="the model (the first one there is)",
+    )
     chat.add_argument("--file", action="append", dest="files", metavar="F", help="a file to read along; repeatable")
     chat.add_argument(
         "--allow-dir",
