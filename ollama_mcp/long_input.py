@@ -86,6 +86,7 @@ class _Reading:
         self._tail = tail
         self._tell = tell
         self._usage: Usage | None = None
+        self._cut = 0
 
     async def answer(self, parts: list[str], context_length: int | None) -> ChatResult:
         """Read the parts one after another, and combine what was made of them."""
@@ -94,18 +95,24 @@ class _Reading:
             number = len(answers) + 1
             self._tell(f"reading part {number} of {len(parts)}")
             try:
-                answers.append(await self._of(self._ask_part, self._part(parts[number - 1], number, len(parts))))
+                answer = await self._ask_part(self._part(parts[number - 1], number, len(parts)))
             except TOO_LONG:
                 if len(parts[number - 1]) < SMALLEST_PART:
                     raise
                 parts[number - 1 : number] = _halves(parts[number - 1])
+            else:
+                self._count(answer)
+                answers.append(answer.content)
         result = await self._combined(answers)
         context = f" of {context_length} tokens" if context_length else ""
         warning = (
             f"The text did not fit into the context{context}: it was answered in {len(parts)} parts and the answers "
             "were combined, so what only shows across parts may be missing."
         )
-        update = {"parts": len(parts), "usage": self._usage, "timings": None, "warnings": [*result.warnings, warning]}
+        warnings = [*result.warnings, warning]
+        if self._cut:
+            warnings.append(f"Of the answers for parts {self._cut} were cut off at max_tokens; more of it may help.")
+        update = {"parts": len(parts), "usage": self._usage, "timings": None, "warnings": warnings}
         return result.model_copy(update=update)
 
     async def _combined(self, answers: list[str], *, ask: Ask | None = None) -> ChatResult:
@@ -122,31 +129,21 @@ class _Reading:
                 for half in (answers[:middle], answers[middle:])
             ]
             return await self._combined(halves, ask=ask)
-        self._count(result)
+        self._count(result, is_last=ask is None)
         return result
 
-    async def _of(self, ask: Ask, request: ChatRequest) -> str:
-        result = await ask(request)
-        self._count(result)
-        return result.content
-
-    def _count(self, result: ChatResult) -> None:
+    def _count(self, result: ChatResult, *, is_last: bool = False) -> None:
+        self._cut += result.finish_reason == "length" and not is_last
         if result.usage is not None:
             self._usage = result.usage if self._usage is None else self._usage + result.usage
 
     def _part(self, text: str, number: int, count: int) -> ChatRequest:
-        told = (
-            f"[Part {number} of {count} of a text that is too long to be read at once. Answer for this part alone; "
-            "the answers for all parts will be combined.]"
-        )
+        told = f"[Part {number} of {count} of the text]"
         filled = self._place.filled(self._request, _joined(self._head, told, text, self._tail))
         return filled.model_copy(update={"logprobs": None, "top_logprobs": None})
 
     def _reduction(self, answers: list[str]) -> str:
-        told = (
-            f"[The text was too long to be read at once. Below are the answers for its {len(answers)} parts, in "
-            "order. Combine them into one answer, as if it had been given for the whole text.]"
-        )
+        told = f"[What was found in the {len(answers)} parts of the text. Combine it into one answer.]"
         listed = [f"[Part {number}]\n{answer}" for number, answer in enumerate(answers, 1)]
         return _joined(self._head, told, *listed, self._tail)
 

@@ -91,6 +91,14 @@ async def test_text_that_an_old_server_cuts_in_silence_is_read_in_parts_too() ->
     assert result.structured_content["parts"] == 2
 
 
+async def test_parts_whose_answers_are_cut_are_told() -> None:
+    refused = failure(400, "the prompt is longer than the context length of the model")
+    async with warm_ollama() as fake, client_over(fake) as client:
+        fake.chat_script = [refused, says("a", reason="length"), says("b"), says("The whole.")]
+        result = await client.call_tool("chat_completion", asking())
+    assert "1 were cut off at max_tokens" in text_of(result)
+
+
 async def test_the_combined_answer_is_checked_and_the_parts_are_not() -> None:
     schema = {"type": "object", "required": ["summary"]}
     form = {"type": "json_schema", "json_schema": {"schema": schema}}
@@ -153,6 +161,6 @@ def _summaries(second: Gate | None = None):
             return
         if second is not None and "[Part 2 of" in asked:
             await second.wait()
-        await says("The whole." if "Combine them" in asked else "Summary.", prompt=words)(exchange)
+        await says("The whole." if "Combine it" in asked else "Summary.", prompt=words)(exchange)
 
     return respond

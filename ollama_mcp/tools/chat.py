@@ -150,7 +150,8 @@ def _work(service: Service, arguments: ChatArguments, request: ChatRequest) -> W
 def answer_of(record: JobRecord, *, reason: Literal["deadline", "running", "cancelled"] = "running") -> ChatResult:
     """The text so far of a job that has no answer yet, or never will have one."""
     call = json.dumps({"action": "wait", "id": record.id})
-    how = f"The answer is incomplete and goes on as a job; for the rest call the tool job with {call}."
+    doing = f" ({record.note})" if record.note else ""
+    how = f"The answer is incomplete and goes on as a job{doing}; for the rest call the tool job with {call}."
     if reason == "cancelled":
         how = "The answer is incomplete: the job was cancelled."
     return ChatResult(
