@@ -21,7 +21,7 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def run(command: str, settings: Settings, *, model: str | None, as_json: bool) -> int:
     """Run one of the commands; the exit code."""
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
 
     async def command_on_service() -> int:
         async with build_service(settings) as service:

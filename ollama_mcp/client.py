@@ -31,7 +31,7 @@ def chat(
     paths = [_found(name, settings.allow_dirs) for name in files]
     # By naming a file the person has opened it; the only client here asks for no others.
     settings = replace(settings, allow_dirs=(*settings.allow_dirs, *(path.parent for path in paths)))
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     piped = "" if sys.stdin.isatty() else sys.stdin.read()
     question = "\n\n".join(part for part in (prompt, piped.strip()) if part)
     if not question and not sys.stdin.isatty():

@@ -7,6 +7,7 @@ ServiceError
 ├── ModelNotFound             no such model, or none at all
 ├── EngineUnavailable         the engine could not be reached
 ├── EngineBusy                the engine is full for the moment
+│   └── QueueFull             so is the queue before it
 ├── EngineTimeout             the engine was silent for too long
 ├── EngineRejected            the engine did not accept our credentials or our address
 ├── EngineFailed              the engine answered with a failure or with nonsense
@@ -77,6 +78,10 @@ class EngineBusy(ServiceError):
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QueueFull(EngineBusy):
+    """As many requests wait for the engine as may."""
 
 
 class EngineTimeout(ServiceError):

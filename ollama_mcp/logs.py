@@ -6,15 +6,13 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal
 
 from ollama_mcp import request_id
+from ollama_mcp.settings import LogFormat
 
 MAX_MESSAGE = 500
 FOREIGN_LEVEL = logging.WARNING
 """Below it, other packages write whole messages."""
-
-LogFormat = Literal["text", "json"]
 
 _OURS = "ollama_mcp"
 

@@ -70,7 +70,7 @@ def add_deadlines(mcp: MCPServer, settings: Settings) -> None:
     """
     low = mcp._lowlevel_server
     query = min(settings.query_timeout, settings.total_timeout)
-    longest = settings.first_token_timeout + settings.total_timeout + MARGIN
+    longest = settings.queue_timeout + settings.first_token_timeout + settings.total_timeout + MARGIN
 
     def bounded(
         method: str, limit: Callable[[Any], float], late: Callable[[Any, float], HandlerResult]

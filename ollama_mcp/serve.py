@@ -69,7 +69,7 @@ def serve_stdio(settings: Settings) -> int:
         _greet_person()
     wire = StandardStreams.claim()
     _hold_collections()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     return anyio.run(_serve_stdio, settings, wire)
 
 
@@ -142,7 +142,7 @@ def serve_http(settings: Settings) -> int:
     """Serve MCP and the OpenAI-compatible API over HTTP until a signal comes; the exit code."""
     check_bind(settings)
     _hold_collections()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     listener = _listen(settings.host, settings.port)
     settings = replace(settings, port=listener.getsockname()[1])
     return anyio.run(_serve_http, settings, listener)

@@ -5,7 +5,7 @@ One service stands over one engine. It raises only `ollama_mcp.errors.ServiceErr
 
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Literal, Self
 
@@ -29,12 +29,17 @@ from ollama_mcp.engines.base import (
 )
 from ollama_mcp.errors import EngineTimeout, GenerationBroken, ModelNotFound, ServiceError
 from ollama_mcp.files import FileReader
+from ollama_mcp.gate import Gate
 from ollama_mcp.job_store import JobStore
 from ollama_mcp.jobs import Jobs
 from ollama_mcp.loading import Loader
+from ollama_mcp.observation import Observation, Observed
 from ollama_mcp.settings import Settings
 
 HEALTH_TIMEOUT = 2.5
+MAX_CONCURRENCY = {"openai": 256}
+"""Servers for many callers batch their requests; one that runs on a person's machine gains nothing from more."""
+DEFAULT_MAX_CONCURRENCY = 16
 
 ChangeKind = Literal["models", "loaded"]
 """What changed: which models are installed, or which of them are loaded."""
@@ -65,6 +70,12 @@ class Service:
         self.jobs = Jobs(most_running=settings.max_jobs, store=store)
         self.catalog = Catalog(engine, default=settings.default_model, aliases=settings.aliases)
         self.files = FileReader(settings.allow_dirs)
+        self.observation = Observation()
+        self.gate = Gate(
+            at_once=settings.max_concurrency or MAX_CONCURRENCY.get(engine.name, DEFAULT_MAX_CONCURRENCY),
+            waiting=settings.max_queue,
+            within=settings.queue_timeout,
+        )
         self._contexts = ContextPolicy(engine, fixed=settings.num_ctx, cap=settings.max_num_ctx)
         self._loader = Loader(engine, within=settings.first_token_timeout, loaded=lambda: self._changed("loaded"))
         self._observers: dict[object, Callable[[ChangeKind], None]] = {}
@@ -95,7 +106,23 @@ class Service:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
         """The answer as it comes, `Done` last. Close the generator to stop the generation."""
-        model = await self.catalog.resolve(request.model)
+        with self.observation.of("chat") as seen:
+            async with self._admitted(seen), aclosing(self._chat(request, seen)) as events:
+                async for event in events:
+                    seen.answered()
+                    if isinstance(event, Done):
+                        seen.usage = event.usage
+                    yield event
+
+    @asynccontextmanager
+    async def _admitted(self, seen: Observed) -> AsyncGenerator[None]:
+        """A place at the engine."""
+        async with self.gate.place():
+            seen.admitted()
+            yield
+
+    async def _chat(self, request: ChatRequest, seen: Observed) -> AsyncGenerator[ChatEvent]:
+        seen.model = model = await self.catalog.resolve(request.model)
         try:
             plan = await self._contexts.plan(model, request)
             keep_alive = request.keep_alive if request.keep_alive is not None else self.settings.keep_alive
@@ -146,7 +173,17 @@ class Service:
         keep_alive: float | str | None = None,
     ) -> EmbedResult:
         """One vector for each text, in their order; without a model by the newest embedding model."""
-        name = await self.catalog.resolve_embedder(model)
+        with self.observation.of("embeddings") as seen:
+            async with self._admitted(seen):
+                seen.model = await self.catalog.resolve_embedder(model)
+                result = await self._embed(texts, seen.model, dimensions, keep_alive)
+            seen.answered()
+            seen.usage = result.usage
+        return result
+
+    async def _embed(
+        self, texts: Sequence[str], name: str, dimensions: int | None, keep_alive: float | str | None
+    ) -> EmbedResult:
         request = EmbedRequest(model=name, input=list(texts), dimensions=dimensions, keep_alive=keep_alive)
         try:
             with anyio.fail_after(self.settings.total_timeout):
@@ -160,7 +197,14 @@ class Service:
 
     async def decide(self, request: DecideRequest) -> Decision | None:
         """The engine's own decision; None if it has no way for that."""
-        name = await self.catalog.resolve(request.model)
+        with self.observation.of("decide") as seen:
+            async with self._admitted(seen):
+                seen.model = await self.catalog.resolve(request.model)
+                decision = await self._decide(request, seen.model)
+            seen.answered()
+        return decision
+
+    async def _decide(self, request: DecideRequest, name: str) -> Decision | None:
         try:
             with anyio.fail_after(self.settings.total_timeout):
                 return await self.engine.decide(request.model_copy(update={"model": name}))

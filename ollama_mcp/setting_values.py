@@ -164,6 +164,26 @@ def secrets_in_file(text: str) -> tuple[str, ...]:
     return keys
 
 
+def rate_limit(text: str) -> str:
+    """So many requests in so long."""
+    count, _, unit = text.replace(" ", "").lower().partition("/")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", count) or unit not in ("second", "minute", "hour", "day"):
+        raise ValueError(f"must be a number for a second, minute, hour or day, such as 60/minute, not {text!r}")
+    return f"{count}/{unit}"
+
+
+def redis_url(text: str) -> str:
+    """The address of a Redis, which may hold its password."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or re.search(r"\s", text):
+        raise ValueError("must be an address such as redis://localhost:6379")
+    return text
+
+
 def keep_alive(text: str) -> str:
     """A Go duration; a bare number is given its unit, without which Ollama would refuse it."""
     if _SECONDS.fullmatch(text):

@@ -18,6 +18,7 @@ from ollama_mcp.errors import ConfigurationError
 
 EngineName = Literal["ollama", "openai", "embedded"]
 Protocol = Literal["auto", "legacy"]
+LogFormat = Literal["text", "json"]
 PREFIX = "OLLAMA_MCP_"
 MIN_KEY_LENGTH = 32
 
@@ -44,6 +45,9 @@ class Settings:
     query_timeout: float = 30.0
     soft_deadline: float = 50.0
     heartbeat: float = 10.0
+    max_concurrency: int | None = None
+    max_queue: int = 128
+    queue_timeout: float = 60.0
     max_jobs: int = 8
     state_dir: Path | None = None
     watch_interval: float = 5.0
@@ -58,7 +62,10 @@ class Settings:
     session_idle_timeout: float = 1800.0
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     cors_origins: tuple[str, ...] = ()
+    rate_limit: str | None = None
+    rate_limit_storage: str | None = field(default=None, repr=False)
     log_level: str = "warning"
+    log_format: LogFormat = "text"
 
 
 class Setting(NamedTuple):
@@ -199,6 +206,24 @@ SETTINGS: tuple[Setting, ...] = (
         "Which MCP is spoken over stdio: auto, or legacy for clients that mix its eras (error -32022).",
     ),
     Setting(
+        "max_concurrency",
+        (PREFIX + "MAX_CONCURRENCY",),
+        values.whole(1, 100_000),
+        "How many requests the engine is given at once; unset, 256 for the engine openai and 16 for the others.",
+    ),
+    Setting(
+        "max_queue",
+        (PREFIX + "MAX_QUEUE",),
+        values.whole(0, 100_000),
+        "How many more may wait for that; the next is refused at once (HTTP 429).",
+    ),
+    Setting(
+        "queue_timeout",
+        (PREFIX + "QUEUE_TIMEOUT",),
+        values.seconds(0),
+        "How many seconds they may wait before they are refused (HTTP 503).",
+    ),
+    Setting(
         "max_jobs",
         (PREFIX + "MAX_JOBS",),
         values.whole(1, 10_000),
@@ -277,14 +302,32 @@ SETTINGS: tuple[Setting, ...] = (
         "The web origins that may call the HTTP server from a browser, such as http://localhost:3000.",
     ),
     Setting(
+        "rate_limit",
+        (PREFIX + "RATE_LIMIT",),
+        values.rate_limit,
+        "How often each key, or each address where there are no keys, may call /v1 and /mcp, such as 60/minute.",
+    ),
+    Setting(
+        "rate_limit_storage",
+        (PREFIX + "RATE_LIMIT_STORAGE",),
+        values.redis_url,
+        "A Redis to count in for several servers together, such as redis://localhost:6379; unset, memory.",
+    ),
+    Setting(
         "log_level",
         (PREFIX + "LOG_LEVEL",),
         values.one_of(*_LOG_LEVELS),
         f"How much is logged to standard error: {', '.join(_LOG_LEVELS)}.",
     ),
+    Setting(
+        "log_format",
+        (PREFIX + "LOG_FORMAT",),
+        values.one_of(*get_args(LogFormat)),
+        "How: text, or json for an object on each line.",
+    ),
 )
 
-_SECRET_FIELDS = {"ollama_api_key", "upstream_api_key", "api_keys"}
+_SECRET_FIELDS = {"ollama_api_key", "upstream_api_key", "api_keys", "rate_limit_storage"}
 
 
 class _Found(NamedTuple):
@@ -373,6 +416,10 @@ def _refuse_contradictions(found: Mapping[str, _Found]) -> None:
     if num_ctx is not _UNSET and cap is not _UNSET and num_ctx.value > cap.value:
         raise ConfigurationError(
             f"{num_ctx.source} is {num_ctx.value}, above the {cap.value} that {cap.source} allows"
+        )
+    if "rate_limit_storage" in found and "rate_limit" not in found:
+        raise ConfigurationError(
+            f"{found['rate_limit_storage'].source} is there to count in, but no limit is set: set {PREFIX}RATE_LIMIT"
         )
 
 

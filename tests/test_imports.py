@@ -20,7 +20,7 @@ LAYERS = [
     Layer("service", "endpoints", "checked", "classify", "long_input"),
     Layer("jobs", independent=False),
     Layer("job_store", independent=False),
-    Layer("context", "files", "loading"),
+    Layer("context", "files", "loading", "gate", "observation"),
     Layer("catalog"),
     Layer("engines"),
     Layer("chat", "settings", "strict_json", "request_id"),

@@ -32,6 +32,7 @@ TABLE: dict[type[errors.ServiceError], Shape] = {
     errors.ModelNotFound: Shape(404, "invalid_request_error", "model_not_found"),
     errors.EngineUnavailable: Shape(503, "server_error", "engine_unavailable"),
     errors.EngineBusy: Shape(503, "server_error", "engine_busy"),
+    errors.QueueFull: Shape(429, "rate_limit_error", "queue_full"),
     errors.EngineTimeout: Shape(504, "server_error", "engine_timeout"),
     errors.EngineRejected: Shape(502, "server_error", "engine_rejected"),
     errors.EngineFailed: Shape(502, "server_error", "engine_failed"),
