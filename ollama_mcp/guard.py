@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,10 +42,22 @@ logger = logging.getLogger(__name__)
 
 
 class Refusal(NamedTuple):
-    """A status, and the sentence that says what to do."""
+    """A status, the sentence that says what to do, and after how many seconds to do it."""
 
     status: int
     message: str
+    retry_after: int | None = None
+
+
+class Limiter(Protocol):
+    """Counts calls."""
+
+    @property
+    def limit(self) -> str:
+        """The limit in words."""
+
+    async def wait_for(self, caller: str) -> int | None:
+        """Count a call; after how many seconds to try again if it was one too many."""
 
 
 class _Refused(BaseException):
@@ -62,12 +74,14 @@ class Guard:
         hosts: Iterable[str] | None,
         origins: Iterable[str],
         keys: Sequence[str],
+        limiter: Limiter | None = None,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
         self._app = app
         self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origins)
         self._keys = [_digest(key.encode()) for key in keys]
+        self._limiter = limiter
         self._body_seconds = body_seconds
         if self._hosts is None and not self._keys:
             raise ValueError("a server that answers to any name needs keys")
@@ -81,7 +95,8 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
-        if (refusal := self._refusal(scope, headers)) is not None:
+        refusal = self._refusal(scope, headers) or await self._too_often(scope)
+        if refusal is not None:
             await self._refuse(scope, send, refusal)
             return
         exchange = _Exchange(scope, receive, send, within=self._body_seconds)
@@ -97,6 +112,8 @@ class Guard:
         headers = [(b"content-type", b"application/json")]
         if refusal.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if refusal.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % refusal.retry_after))
         origin = Headers(scope=scope).get("origin", "")
         if origin in self._origins:
             # Without these a page that may call would not be shown why it was refused.
@@ -127,6 +144,15 @@ class Guard:
         if self._keys and key is None and not preflight and not _is_open(scope["path"]):
             return Refusal(401, "This server needs a key: send it as Authorization: Bearer KEY or as X-API-Key.")
         return _unfit_body(scope, headers)
+
+    async def _too_often(self, scope: Scope) -> Refusal | None:
+        path = scope["path"]
+        if self._limiter is None or scope["method"] == "OPTIONS" or not (path == MCP_PATH or path.startswith("/v1/")):
+            return None
+        seconds = await self._limiter.wait_for(scope[CALLER])
+        if seconds is None:
+            return None
+        return Refusal(429, f"You may send {self._limiter.limit}; try again in {seconds} s.", seconds)
 
     def _key(self, scope: Scope) -> bytes | None:
         """The digest of the key that was given, if it is one of ours."""
@@ -267,9 +293,11 @@ _CODES = {
     413: "request_too_large",
     415: "unsupported_media_type",
     421: "misdirected_request",
+    429: "rate_limit_exceeded",
     431: "headers_too_large",
     505: "http_version_not_supported",
 }
+_KINDS = {401: "authentication_error", 429: "rate_limit_error"}
 
 
 def _envelope(path: str, refusal: Refusal) -> bytes:
@@ -278,6 +306,6 @@ def _envelope(path: str, refusal: Refusal) -> bytes:
         return json.dumps(
             {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": refusal.message}}
         ).encode()
-    kind = "authentication_error" if refusal.status == 401 else "invalid_request_error"
+    kind = _KINDS.get(refusal.status, "invalid_request_error")
     error = {"message": refusal.message, "type": kind, "param": None, "code": _CODES.get(refusal.status)}
     return json.dumps({"error": error, "detail": refusal.message}).encode()

@@ -196,6 +196,11 @@ def guarded(app: "ASGIApp", settings: Settings) -> "ASGIApp":
     from ollama_mcp.guard import LOOPBACK_NAMES, Guard
     from ollama_mcp.openai_api.middleware import RequestId
 
+    limiter = None
+    if settings.rate_limit is not None:
+        from ollama_mcp.rate_limit import RateLimiter
+
+        limiter = RateLimiter(settings.rate_limit, settings.rate_limit_storage)
     local = is_loopback(settings.host)
     return RequestId(
         Guard(
@@ -203,5 +208,6 @@ def guarded(app: "ASGIApp", settings: Settings) -> "ASGIApp":
             hosts=[*LOOPBACK_NAMES, settings.host] if local else None,
             origins=settings.cors_origins,
             keys=settings.api_keys,
+            limiter=limiter,
         )
     )

@@ -12,7 +12,7 @@ LAYERS = [
     Layer("client", "admin"),
     Layer("serve", "exit_codes"),
     Layer("http_protocol"),
-    Layer("server", "openai_api", "guard", "sessions", "stdio", "logs"),
+    Layer("server", "openai_api", "guard", "rate_limit", "sessions", "stdio", "logs"),
     Layer("subscriptions", "completions", "resource_list", "client_logs", "protocol"),
     Layer("resources", "prompts", independent=False),
     Layer("tools"),
@@ -71,4 +71,5 @@ def test_the_server_is_made_without_the_engines_libraries() -> None:
         "from ollama_mcp.serve import build_server, build_service\nfrom ollama_mcp.settings import Settings\n"
         "build_server(build_service(Settings()), serving_http=False)"
     )
-    assert not modules_after(run) & {"ollama", "httpx", "aiohttp", "openai", "xllamacpp"}
+    heavy = {"ollama", "httpx", "aiohttp", "openai", "xllamacpp", "limits", "redis", "prometheus_client"}
+    assert not modules_after(run) & heavy

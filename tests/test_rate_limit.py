@@ -1,0 +1,153 @@
+"""Each caller may call so often; what counts may be this process or a Redis for several."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .fake_ollama import FakeOllama
+from .harness import WARM
+from .processes import http_server, run
+
+KEYS = ["a" * 40, "b" * 40]
+
+
+def headers(key: str | None = None) -> dict[str, str]:
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> str:
+    file = tmp_path / "keys"
+    file.write_text("\n".join(KEYS))
+    return str(file)
+
+
+@contextmanager
+def redis(port: int, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A Redis of its own that keeps nothing."""
+    command = shutil.which("redis-server")
+    if command is None:
+        pytest.skip("redis-server is not installed")
+    options = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(directory),
+    ]
+    with subprocess.Popen([command, *options], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if b"Ready to accept connections" in line:
+                    break
+            else:
+                raise AssertionError(f"Redis ended with {process.wait()}")
+            yield process
+        finally:
+            process.terminate()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_one_call_too_many_is_told_when_to_come_again() -> None:
+    with (
+        FakeOllama.in_thread(loaded=dict(WARM)) as fake,
+        http_server("--ollama-host", fake.url, env={"OLLAMA_MCP_RATE_LIMIT": "3/minute"}) as (url, _),
+    ):
+        answers = [httpx.get(f"{url}/v1/models") for _ in range(3)]
+        refused = httpx.post(f"{url}/v1/chat/completions", json={})
+        mcp = httpx.post(f"{url}/mcp", json={})
+        free = [httpx.get(f"{url}{path}").status_code for path in ("/health", "/health/live", "/docs")]
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert refused.status_code == mcp.status_code == 429
+    assert free == [200] * 3
+    assert 50 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["x-request-id"]
+    error = refused.json()["error"]
+    assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+    assert "3 requests a minute" in error["message"]
+
+
+def test_each_key_has_its_own_count_and_a_wrong_key_none(key_file: str) -> None:
+    settings = {"OLLAMA_MCP_RATE_LIMIT": "2/hour", "OLLAMA_MCP_API_KEY_FILE": key_file}
+    with (
+        FakeOllama.in_thread(loaded=dict(WARM)) as fake,
+        http_server("--ollama-host", fake.url, env=settings) as (url, _),
+    ):
+        for _ in range(3):
+            assert httpx.get(f"{url}/v1/models", headers=headers("wrong")).status_code == 401
+        for key in KEYS:
+            asked = [httpx.get(f"{url}/v1/models", headers=headers(key)).status_code for _ in range(3)]
+            assert asked == [200, 200, 429]
+        # The same key in another spelling is the same caller.
+        assert httpx.get(f"{url}/v1/models", headers={"X-API-Key": KEYS[0]}).status_code == 429
+
+
+def test_two_servers_count_together_in_redis(tmp_path: Path, key_file: str) -> None:
+    port = free_port()
+    settings = {
+        "OLLAMA_MCP_RATE_LIMIT": "3/minute",
+        "OLLAMA_MCP_RATE_LIMIT_STORAGE": f"redis://127.0.0.1:{port}/1",
+        "OLLAMA_MCP_API_KEY_FILE": key_file,
+    }
+    with (
+        redis(port, tmp_path),
+        FakeOllama.in_thread(loaded=dict(WARM)) as fake,
+        http_server("--ollama-host", fake.url, env=settings) as (first, _),
+        http_server("--ollama-host", fake.url, env=settings) as (second, _),
+    ):
+        asked = [
+            httpx.get(f"{url}/v1/models", headers=headers(KEYS[0])).status_code
+            for url in (first, second, first, second)
+        ]
+        assert asked == [200, 200, 200, 429]
+        assert httpx.get(f"{first}/v1/models", headers=headers(KEYS[1])).status_code == 200
+
+
+def test_a_redis_that_is_down_lets_calls_through_and_is_told_of(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {
+        "OLLAMA_MCP_RATE_LIMIT": "1/minute",
+        "OLLAMA_MCP_RATE_LIMIT_STORAGE": f"redis://user:hidden-word@127.0.0.1:{port}",
+    }
+    with (
+        FakeOllama.in_thread(loaded=dict(WARM)) as fake,
+        http_server("--ollama-host", fake.url, env=settings) as (url, process),
+    ):
+        asked = [httpx.get(f"{url}/v1/models").status_code for _ in range(3)]
+        process.terminate()
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert asked == [200] * 3
+    assert told.count("rate limits are off for 5 s, since Redis failed with ConnectionError") == 1
+    assert "hidden-word" not in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"OLLAMA_MCP_RATE_LIMIT": "often"}, "such as 60/minute"),
+        ({"OLLAMA_MCP_RATE_LIMIT": "0/minute"}, "such as 60/minute"),
+        ({"OLLAMA_MCP_RATE_LIMIT_STORAGE": "redis://localhost"}, "no limit is set"),
+        ({"OLLAMA_MCP_RATE_LIMIT": "1/day", "OLLAMA_MCP_RATE_LIMIT_STORAGE": "memory"}, "redis://localhost:6379"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused_at_start(settings: dict[str, str], says: str) -> None:
+    ended = run("http", "--port", "0", env=settings)
+    assert ended.returncode == 2
+    assert says in ended.stderr
