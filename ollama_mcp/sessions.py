@@ -33,6 +33,8 @@ MAX_STREAM_EVENTS = 1000
 MAX_STREAM_BYTES = 4 * 2**20
 MAX_EVENTS = 50_000
 MAX_BYTES = 64 * 2**20
+RETRY_MILLISECONDS = 1000
+"""How long a client is asked to wait before it takes up a broken stream."""
 MARGIN = 0.3
 """Seconds by which sessions end before uvicorn cuts off what is left."""
 EVENT_BYTES = 200
@@ -191,7 +193,13 @@ class _Transport(StreamableHTTPServerTransport):
         security: TransportSecuritySettings | None,
         idle_timeout: float | None,
     ) -> None:
-        super().__init__(session_id, event_store=store, security_settings=security, idle_timeout=idle_timeout)
+        super().__init__(
+            session_id,
+            event_store=store,
+            retry_interval=RETRY_MILLISECONDS,
+            security_settings=security,
+            idle_timeout=idle_timeout,
+        )
         self._store = store
 
     async def _mint_priming_event(self, stream_id: str, protocol_version: str) -> dict[str, Any] | None:

@@ -19,8 +19,10 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChang
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     INVALID_PARAMS,
+    DiscoverResult,
     EmptyResult,
     NotificationParams,
+    RequestParams,
     SubscribeRequestParams,
     UnsubscribeRequestParams,
 )
@@ -51,13 +53,23 @@ class Subscriptions:
         service.subscribe(self._changed_here)
 
     def attach(self, mcp: MCPServer) -> None:
-        """Register what the SDK leaves out for the handshake era, and say so in the capabilities."""
+        """Register what the SDK leaves out for the handshake era, and say in both eras which lists can change."""
         low = mcp._lowlevel_server
         low.add_notification_handler("notifications/initialized", NotificationParams, self._join)
         low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
         low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
-        changes = NotificationOptions(prompts_changed=True, resources_changed=True, tools_changed=True)
+        changes = NotificationOptions(resources_changed=True)
         low.create_initialization_options = partial(low.create_initialization_options, changes)  # type: ignore[method-assign]
+
+        async def discover(ctx: AnyContext, params: RequestParams) -> DiscoverResult:
+            result = await low._handle_discover(ctx, params)
+            # The SDK promises changes of every list to whoever listens; tools and prompts stay as they are.
+            for fixed in (result.capabilities.tools, result.capabilities.prompts):
+                if fixed is not None:
+                    fixed.list_changed = False
+            return result
+
+        low.add_request_handler("server/discover", RequestParams, discover)
 
     async def publish(self, event: ServerEvent) -> None:
         """Deliver an event to the streams of the 2026 era."""

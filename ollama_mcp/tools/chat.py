@@ -23,6 +23,7 @@ MESSAGES_SCHEMA = {
         "properties": {
             "role": {"enum": ["system", "user", "assistant", "tool"]},
             "content": {
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
                 "description": 'Text, or parts: {"type":"text","text":…} and '
                 '{"type":"image_url","image_url":{"url":"data:image/png;base64,…"}}'
             },
