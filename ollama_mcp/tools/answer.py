@@ -71,8 +71,10 @@ def progress_of(ctx: ToolContext, service: Service) -> Progress:
 
 
 def deadline_of(ctx: ToolContext, service: Service) -> float:
-    """After how many seconds a call must return: never, if its client takes progress and so sees it alive."""
-    return math.inf if takes_progress(ctx) else service.settings.soft_deadline or math.inf
+    """After how many seconds a call must return: a client that takes progress sees it alive and can wait longer."""
+    settings = service.settings
+    longest = settings.first_token_timeout + settings.total_timeout
+    return longest if takes_progress(ctx) else min(settings.soft_deadline or longest, longest)
 
 
 async def follow(job: Job, progress: Progress, *, deadline: float) -> bool:
