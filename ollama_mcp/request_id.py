@@ -3,6 +3,9 @@
 import secrets
 from contextvars import ContextVar
 
+SCOPE_KEY = "ollama_mcp.request_id"
+"""Where in the scope of an HTTP request its id stands."""
+
 _current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 

@@ -4,7 +4,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -33,8 +33,11 @@ END_SECONDS = 0.3
 def build_service(settings: Settings) -> "Service":
     """The service over the chosen engine; enter it to have it closed."""
     from ollama_mcp.service import Service
+    from ollama_mcp.spans import spans_of
 
-    return Service(build_engine(settings), settings)
+    service = Service(build_engine(settings), settings)
+    service.observation.observers.append(spans_of(settings.engine))
+    return service
 
 
 def build_engine(settings: Settings) -> "Engine":
@@ -179,19 +182,24 @@ async def _serve_http(settings: Settings, listener: socket.socket) -> int:
 
 def build_app(service: "Service", sessions: "Sessions") -> "ASGIApp":
     """Both faces over one service as one ASGI application, behind one guard."""
+    from ollama_mcp.metrics import Metrics
     from ollama_mcp.openai_api.app import create_app
 
-    settings = service.settings
+    metrics = Metrics(service.gate)
+    service.observation.observers.append(metrics.observe)
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncGenerator[None]:
         async with sessions.run():
             yield
 
-    return guarded(create_app(service, mcp_app=sessions.handle_request, lifespan=lifespan), settings)
+    app = create_app(service, mcp_app=sessions.handle_request, metrics=metrics.respond, lifespan=lifespan)
+    return guarded(app, service.settings, answered=metrics.answered)
 
 
-def guarded(app: "ASGIApp", settings: Settings) -> "ASGIApp":
+def guarded(
+    app: "ASGIApp", settings: Settings, *, answered: Callable[[str, str, int], None] | None = None
+) -> "ASGIApp":
     """An application behind the one guard, with an id for each request, the refused ones too."""
     from ollama_mcp.guard import LOOPBACK_NAMES, Guard
     from ollama_mcp.openai_api.middleware import RequestId
@@ -209,5 +217,6 @@ def guarded(app: "ASGIApp", settings: Settings) -> "ASGIApp":
             origins=settings.cors_origins,
             keys=settings.api_keys,
             limiter=limiter,
-        )
+        ),
+        answered,
     )

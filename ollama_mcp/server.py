@@ -3,6 +3,7 @@
 from mcp.server import MCPServer
 
 from ollama_mcp import __version__
+from ollama_mcp.calls import Calls
 from ollama_mcp.client_logs import ClientLogs
 from ollama_mcp.completions import Completions
 from ollama_mcp.endpoints import Endpoints
@@ -43,5 +44,5 @@ def create_server(service: Service, endpoints: Endpoints) -> MCPServer:
     subscriptions.attach(mcp)
     ClientLogs().attach(mcp)
     add_deadlines(mcp, service.settings)
-    mcp.middleware.append(ProtocolErrors(mcp))
+    mcp.middleware.extend([ProtocolErrors(mcp), Calls()])
     return mcp

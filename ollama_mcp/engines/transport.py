@@ -1,6 +1,8 @@
 """HTTP to an engine: the connection pool, the byte reader, and the one translation of foreign errors."""
 
+import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
@@ -11,6 +13,8 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from ollama_mcp.errors import EngineFailed, EngineUnavailable, GenerationBroken
+
+logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 2.0
 MAX_LINE = 16 * 1024 * 1024
@@ -46,11 +50,22 @@ class EngineTransport(AiohttpTransport):
         """
         _on_reused_connection.set(False)
         try:
-            return await super().handle_async_request(request)
+            return await self._logged(request)
         except httpx.TransportError as error:
             if request.method != "POST" or not _on_reused_connection.get() or not _broke(error):
                 raise
-        return await super().handle_async_request(request)
+        return await self._logged(request)
+
+    async def _logged(self, request: httpx.Request) -> httpx.Response:
+        began = time.monotonic()
+        outcome = "failed"
+        try:
+            response = await super().handle_async_request(request)
+            outcome = str(response.status_code)
+        finally:
+            path = request.url.path
+            logger.debug("engine %s %s: %s, took %.3f s", request.method, path, outcome, time.monotonic() - began)
+        return response
 
 
 def open_transport(address: str) -> EngineTransport:

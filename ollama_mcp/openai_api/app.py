@@ -1,6 +1,6 @@
 """The HTTP application: routes, middleware, error handlers."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -8,7 +8,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -38,7 +39,13 @@ class _PassThrough:
         await self._app(scope, receive, send)
 
 
-def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Lifespan | None = None) -> Starlette:
+def create_app(
+    service: Service,
+    *,
+    mcp_app: ASGIApp | None = None,
+    metrics: Callable[[Request], Awaitable[Response]] | None = None,
+    lifespan: Lifespan | None = None,
+) -> Starlette:
     """The application over a service, which the caller owns; `mcp_app` gets what comes to /mcp."""
     probe = Probe(service)
     routes: list[BaseRoute] = [
@@ -56,6 +63,8 @@ def create_app(service: Service, *, mcp_app: ASGIApp | None = None, lifespan: Li
         Route("/v1/models/{id:path}", models.retrieve, methods=["GET"]),
     ]
     routes += Docs(service).routes()
+    if metrics is not None:
+        routes.append(Route("/metrics", metrics, methods=["GET"]))
     if mcp_app is not None:
         routes.append(Route("/mcp", _PassThrough(mcp_app)))
     middleware = []
