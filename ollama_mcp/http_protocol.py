@@ -87,6 +87,7 @@ class Connection(H11Protocol):
     stalled_seconds = STALLED_SECONDS
 
     _phase: str | None = None
+    _since = 0.0
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
@@ -97,11 +98,20 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > max_connections():
+        self._since = self.loop.time()
+        if len(self.connections) > max_connections() and not self._make_room():
             logger.warning("a connection was closed: there are %d already", max_connections())
             transport.abort()
             return
         self._watch()
+
+    def _make_room(self) -> bool:
+        """Close the oldest connection on which no request has come, if there is one."""
+        idle = [other for other in self.connections if isinstance(other, Connection) and other._phase == "head"]
+        if not idle:
+            return False
+        min(idle, key=lambda other: other._since).transport.abort()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget about deadlines."""

@@ -1,6 +1,6 @@
 """The id that ties together what one request causes: its lines in the log, its answer, the calls to the engine."""
 
-import secrets
+import os
 from contextvars import ContextVar
 
 SCOPE_KEY = "ollama_mcp.request_id"
@@ -14,7 +14,7 @@ def begin(kind: str) -> str:
 
     It is never taken from outside, where it could forge lines of the log.
     """
-    request_id = f"{kind}_{secrets.token_hex(16)}"
+    request_id = f"{kind}_{os.urandom(16).hex()}"
     _current.set(request_id)
     return request_id
 

@@ -206,22 +206,29 @@ def test_a_client_that_does_not_read_is_cut_off(impatient: int) -> None:
         assert ENDED.wait(5)
 
 
-def test_connections_beyond_the_limit_are_closed_and_others_served(
-    port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_oldest_connection_without_a_request_makes_room(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "max_connections", lambda: 3)
-    kept = [connect(port) for _ in range(3)]
-    try:
-        for sock in kept:
+    with connect(port) as first, connect(port) as second, connect(port) as third:
+        for sock in (first, second, third):
             sock.sendall(GOOD[:-2])
-        with connect(port) as too_many:
-            assert read_all(too_many) == b""
-        for sock in kept:
+        assert exchange(port, GOOD).endswith(b"ok")
+        assert read_all(first) == b""
+        for sock in (second, third):
             sock.sendall(b"\r\n")
             assert read_all(sock).endswith(b"ok")
-    finally:
-        for sock in kept:
-            sock.close()
+
+
+def test_with_a_request_on_every_connection_the_next_is_closed(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "max_connections", lambda: 2)
+    half = b"POST /read HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{"
+    with connect(port) as first, connect(port) as second:
+        for sock in (first, second):
+            sock.sendall(half.replace(b"Content-Length", b"Expect: 100-continue\r\nContent-Length"))
+            assert sock.recv(100).startswith(b"HTTP/1.1 100 ")
+        assert exchange(port, GOOD) == b""
+        for sock in (first, second):
+            sock.sendall(b"}")
+            assert read_all(sock).endswith(b"ok")
     assert exchange(port, GOOD).endswith(b"ok")
 
 
