@@ -189,16 +189,15 @@ async def test_a_list_that_cannot_go_on_is_an_error_and_not_an_end(mode: str) ->
 
 @both_eras
 @pytest.mark.parametrize(
-    ("tool", "path"), [("list_models", "/api/tags"), ("show_model", "/api/show"), ("unload_model", "/api/generate")]
+    ("tool", "path"), [("list_models", "/api/tags"), ("show_model", "/api/show"), ("unload_model", "/api/chat")]
 )
 async def test_a_call_that_hangs_ends_at_its_deadline_with_advice(
     mode: str, tool: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ollama_mcp.protocol.MARGIN", 0.1)
-    limits = {"query_timeout": 0.3, "first_token_timeout": 0.2, "total_timeout": 0.3}
+    limits = {"query_timeout": 0.3, "queue_timeout": 0.1, "first_token_timeout": 0.1, "total_timeout": 0.3}
     async with warm_ollama() as fake, client_over(fake, mode=mode, **limits) as client:
-        for other in (path, "/api/chat"):
-            fake.on(other, hang)
+        fake.on(path, hang)
         arguments = {} if tool == "list_models" else {"model": "llama3.2"}
         with anyio.fail_after(3):
             result = await client.call_tool(tool, arguments)

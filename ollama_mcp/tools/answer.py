@@ -73,7 +73,7 @@ def progress_of(ctx: ToolContext, service: Service) -> Progress:
 def deadline_of(ctx: ToolContext, service: Service) -> float:
     """After how many seconds a call must return: a client that takes progress sees it alive and can wait longer."""
     settings = service.settings
-    longest = settings.first_token_timeout + settings.total_timeout
+    longest = settings.queue_timeout + settings.first_token_timeout + settings.total_timeout
     return longest if takes_progress(ctx) else min(settings.soft_deadline or longest, longest)
 
 
