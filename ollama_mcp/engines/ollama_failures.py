@@ -18,6 +18,8 @@ from ollama_mcp.errors import (
 )
 
 MAX_WORDS = 500
+MAX_WAIT = 3600.0
+"""Seconds after which a caller is told to try again at the latest."""
 NONSENSE = "What answers there does not speak as Ollama does; check that the address is Ollama's."
 
 _TOO_LONG = re.compile(r"exceed\w*[\s\w-]*context|longer than the context", re.IGNORECASE)
@@ -48,7 +50,7 @@ def failure(
     if status in (401, 403):
         return EngineRejected(f"Ollama refused the request: {words}.")
     if status in (429, 503):
-        seconds = float(retry_after) if retry_after is not None and retry_after.isdecimal() else 1.0
+        seconds = min(float(retry_after), MAX_WAIT) if retry_after is not None and retry_after.isdecimal() else 1.0
         return EngineBusy(f"Ollama is busy, try again in a moment: {words}.", retry_after=seconds)
     if status == 400:
         return InvalidRequest(f"Ollama did not accept the request: {words}.")
@@ -62,7 +64,11 @@ def failure(
 
 def words_of(error: object) -> str:
     """Ollama's own words in the value of an `error` field."""
-    return _read(orjson.dumps({"error": error}))[0] or "it gave no reason"
+    try:
+        text = orjson.dumps({"error": error})
+    except orjson.JSONEncodeError:  # nested deeper than anybody's words
+        text = b""
+    return _read(text)[0] or "it gave no reason"
 
 
 def _too_long(words: str, numbers: dict[str, Any], model: str | None) -> ContextLengthExceeded:

@@ -67,7 +67,10 @@ def read_call(text: str, tools: list[ToolDefinition], new_id: str) -> ToolCall |
     if not isinstance(call, dict) or not isinstance(call.get("arguments"), dict):
         return None
     name = call.get("name")
-    if name not in {tool.function.name for tool in tools}:
+    if not isinstance(name, str) or name not in {tool.function.name for tool in tools}:
         return None
-    arguments = orjson.dumps(call["arguments"]).decode()
+    try:
+        arguments = orjson.dumps(call["arguments"]).decode()
+    except orjson.JSONEncodeError:  # it reads a thousand levels and writes 254
+        return None
     return ToolCall(id=new_id, function=FunctionCall(name=name, arguments=arguments))

@@ -127,7 +127,7 @@ class ChatReader:
         if not isinstance(found, dict):
             raise self.broken("Ollama sent a line that is not a JSON object.")
         if found.get("error") is not None:
-            raise self._told(found)
+            raise self._told(found, line)
         delta = self._delta(found)
         self._started = True
         if not found.get("done"):
@@ -166,9 +166,9 @@ class ChatReader:
             partial="".join(self._held_back),
         )
 
-    def _told(self, line: dict[str, Any]) -> ServiceError:
+    def _told(self, line: dict[str, Any], text: bytes) -> ServiceError:
         if not self._started:
-            return failure(500, orjson.dumps(line), model=self._request.model)
+            return failure(500, text, model=self._request.model)
         return GenerationBroken(
             f"Ollama broke off in the middle of the answer: {words_of(line['error'])}.",
             partial="".join(self._held_back),
@@ -207,10 +207,16 @@ class ChatReader:
                 self._dropped += 1
                 continue
             arguments = function.get("arguments")
-            text = arguments if isinstance(arguments, str) else orjson.dumps(arguments or {}).decode()
+            text = arguments if isinstance(arguments, str) else self._written(arguments or {})
             kept.append(ToolCall(id=self._id(call.get("id")), function=FunctionCall(name=name, arguments=text)))
             self._called += 1
         return kept
+
+    def _written(self, arguments: object) -> str:
+        try:
+            return orjson.dumps(arguments).decode()
+        except orjson.JSONEncodeError as error:  # it reads a thousand levels and writes 254
+            raise self.broken(f"Ollama sent a tool call with arguments of too many levels ({error}).") from error
 
     def _id(self, given: object) -> str:
         call_id = given if isinstance(given, str) and given and given not in self._ids else self._new_id()
@@ -232,13 +238,19 @@ class ChatReader:
 
     def _logprob(self, token: Any) -> dict[str, Any]:
         """One token in OpenAI's form."""
-        plain = self._plain_logprob(token)
-        return plain | {"top_logprobs": [self._plain_logprob(other) for other in token.get("top_logprobs") or ()]}
+        plain, others = self._plain_logprob(token), token.get("top_logprobs") or []
+        if not isinstance(others, list):
+            raise self.broken("Ollama sent log probabilities that are not a list.")
+        return plain | {"top_logprobs": [self._plain_logprob(other) for other in others]}
 
     def _plain_logprob(self, token: Any) -> dict[str, Any]:
         if not isinstance(token, dict) or not isinstance(token.get("token"), str):
             raise self.broken("Ollama sent a log probability without its token.")
-        return {"token": token["token"], "logprob": token.get("logprob", 0.0), "bytes": token.get("bytes")}
+        logprob, data = token.get("logprob", 0.0), token.get("bytes")
+        numbers = [logprob, *data] if isinstance(data, list) else [logprob]
+        if not all(isinstance(number, int | float) for number in numbers) or not isinstance(data, list | None):
+            raise self.broken("Ollama sent a log probability that is not a number.")
+        return {"token": token["token"], "logprob": logprob, "bytes": data}
 
 
 def usage_of(line: dict[str, Any]) -> Usage:

@@ -1,15 +1,18 @@
 """HTTP to an engine: the connection pool, the byte reader, and the one translation of foreign errors."""
 
+import asyncio
 import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import cast
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
 from ollama_mcp.errors import EngineFailed, EngineUnavailable, GenerationBroken
@@ -36,6 +39,17 @@ _on_reused_connection: ContextVar[bool] = ContextVar("on_reused_connection")
 
 async def _note_reuse(*_: object) -> None:
     _on_reused_connection.set(True)
+
+
+class _Connection(ResponseHandler):
+    """aiohttp's connection, which by itself leaves the reader of a body waiting after a malformed chunk."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the reader, unless it knows."""
+        body = self._payload
+        super().connection_lost(exc)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(aiohttp.ClientPayloadError("a chunk is malformed"))
 
 
 class EngineTransport(AiohttpTransport):
@@ -75,6 +89,7 @@ def open_transport(address: str) -> EngineTransport:
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_reuseconn.append(_note_reuse)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=transport.ssl_context)
+        connector._factory = cast("partial[ResponseHandler]", partial(_Connection, loop=asyncio.get_running_loop()))
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
