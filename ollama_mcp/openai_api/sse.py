@@ -14,6 +14,9 @@ from ollama_mcp.openai_api.middleware import log_failure
 from ollama_mcp.openai_api.wire import dumps
 
 PING = b": ping\n\n"
+MOST_WAITING = 64
+"""How many events may be read ahead of a client that does not take them."""
+
 DONE = b"data: [DONE]\n\n"
 
 _HEADERS = {
@@ -61,13 +64,41 @@ class EventStream(Response):
             writing = False
             last = clock()
 
-        async def write_all() -> None:
-            async with aclosing(self._events) as events:
-                async for event in events:
-                    await write(event)
+        # Events that are there at once leave in one write, since a write costs more than all else about an event:
+        # while events come without a wait, only the reader runs.
+        waiting: list[bytes] = []
+        arrived, room = asyncio.Event(), asyncio.Event()
+        ended = False
+
+        async def read_all() -> None:
+            nonlocal ended
+            try:
+                async with aclosing(self._events) as events:
+                    async for event in events:
+                        waiting.append(event)
+                        arrived.set()
+                        if len(waiting) >= MOST_WAITING:
+                            room.clear()
+                            await room.wait()
+            finally:
+                ended = True
+                arrived.set()
 
         # The events are read in one task from start to end: a wait with a timeout around each of them
         # would cancel the generator that makes them.
+        reader = asyncio.create_task(read_all())
+
+        async def write_all() -> None:
+            while waiting or not ended:
+                await arrived.wait()
+                arrived.clear()
+                if waiting:
+                    data = b"".join(waiting)
+                    waiting.clear()
+                    room.set()
+                    await write(data)
+            await reader
+
         writer = asyncio.create_task(write_all())
         gone = asyncio.create_task(client_gone(receive))
         try:
@@ -86,4 +117,4 @@ class EventStream(Response):
                 await write(self._failure(error))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            await end(writer, gone)
+            await end(writer, reader, gone)
