@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ollama_mcp.catalog import close_names
 from ollama_mcp.chat import Strict
 from ollama_mcp.errors import EngineTimeout, GenerationBroken, ServiceError
+from ollama_mcp.tools.schemas import make_schemas, written_schemas
 
 ERROR_META = "ollama-mcp/error"
 
@@ -73,17 +74,14 @@ class ServiceTool(Tool):
     ) -> Self:
         """Make a tool of `async def name(arguments: SomeArguments, ctx: ToolContext)`."""
         arguments = cast("type[Arguments]", get_type_hints(handler)["arguments"])
+        schemas = written_schemas().get(handler.__name__) or make_schemas(arguments, output)
         return cls(
             fn=handler,
             name=handler.__name__,
             title=title,
             description=description,
-            parameters=_own_first(arguments, lean_schema(arguments.model_json_schema())),
-            fn_metadata=FuncMetadata(
-                arg_model=ArgModelBase,
-                output_model=output,
-                output_schema=lean_schema(output.model_json_schema(mode="serialization")),
-            ),
+            parameters=schemas["input"],
+            fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_model=output, output_schema=schemas["output"]),
             is_async=True,
             annotations=annotations,
             arguments=arguments,
@@ -139,34 +137,3 @@ def failed(text: str, kind: str, *, retryable: bool = False, partial: str = "") 
         is_error=True,
         _meta={ERROR_META: {"type": kind, "retryable": retryable}},
     )
-
-
-def _own_first(arguments: type[Arguments], schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with what the tool itself adds before what it inherits, and without the class's docstring."""
-    properties: dict[str, Any] = schema.get("properties", {})
-    own = {name: properties[name] for name in arguments.__annotations__ if name in properties}
-    return {"type": "object", "properties": {**own, **properties}} | {
-        key: value for key, value in schema.items() if key not in ("type", "properties", "description")
-    }
-
-
-def lean_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same JSON schema without what says nothing: titles, null alternatives, defaults of null.
-
-    Every caller pays for each byte of it with its context.
-    """
-    lean = {
-        key: value
-        for key, value in schema.items()
-        if not (key == "title" or (key == "default" and value is None) or (key == "description" and "$ref" in schema))
-    }
-    for key in ("properties", "$defs"):
-        if key in lean:
-            lean[key] = {name: lean_schema(inner) for name, inner in lean[key].items()}
-    for key in ("items", "additionalProperties"):
-        if isinstance(lean.get(key), dict):
-            lean[key] = lean_schema(lean[key])
-    if "anyOf" in lean:
-        choices = [lean_schema(choice) for choice in lean.pop("anyOf") if choice != {"type": "null"}]
-        lean = {**choices[0], **lean} if len(choices) == 1 else {**lean, "anyOf": choices}
-    return lean
