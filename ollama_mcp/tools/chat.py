@@ -25,7 +25,7 @@ MESSAGES_SCHEMA = {
             "content": {
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
                 "description": 'Text, or parts: {"type":"text","text":…} and '
-                '{"type":"image_url","image_url":{"url":"data:image/png;base64,…"}}'
+                '{"type":"image_url","image_url":{"url":"data:image/png;base64,…"}}',
             },
             "tool_calls": {"type": "array", "items": {"type": "object"}},
             "tool_call_id": {"type": "string"},
