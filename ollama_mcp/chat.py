@@ -30,7 +30,8 @@ _KEEP_ALIVE = re.compile(r"-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+")
 class Strict(BaseModel):
     """Values are taken as they are: a string is not a number, and unknown fields are ignored."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    # To build what checks the values takes a while, which no client should wait for before it sees the tools.
+    model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
 
 
 class TextPart(Strict):
