@@ -56,7 +56,7 @@ class Process:
                 stdin=pipe,
                 stdout=subprocess.PIPE if pipes else errors,
                 stderr=errors,
-                env={**os.environ, **env},
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **env},  # compiled once, as for whoever installs it
                 start_new_session=True,
                 bufsize=0,
             )
