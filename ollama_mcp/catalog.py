@@ -11,7 +11,7 @@ from ollama_mcp.errors import InvalidRequest, ModelNotFound, ServiceError
 
 SHOW_CONCURRENCY = 8
 
-_NAME = re.compile(r"[A-Za-z0-9_][\w.\-]*(:\d+)?(/[\w.\-]+){0,3}(:[\w.\-]+)?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_][\w.\-]*(:\d+)?(/\w[\w.\-]*){0,3}(:\w[\w.\-]*)?", re.ASCII)
 _MAX_NAME = 256
 _HUGGING_FACE = ("hf.co", "huggingface.co")
 

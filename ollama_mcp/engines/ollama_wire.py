@@ -276,7 +276,7 @@ def _timings(line: dict[str, Any]) -> Timings:
 
 def _count(line: dict[str, Any], name: str) -> int:
     value = line.get(name)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _seconds(line: dict[str, Any], name: str) -> float | None:
