@@ -24,6 +24,7 @@ import argparse
 import asyncio
 import contextlib
 import platform
+import signal
 import sys
 import tempfile
 from collections import defaultdict
@@ -312,6 +313,9 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the counts of requests")
     parsed = parser.parse_args()
+    current = asyncio.current_task()
+    assert current is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, current.cancel)  # so that all servers end too
     where = machine()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         bench = Benchmark(parsed.rounds, parsed.scale, Path(folder), stack)
