@@ -2,7 +2,7 @@
 
 import concurrent.futures
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +39,13 @@ def chat(
         return 2
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(_connected(settings)) as client:
         asker = _Asker(portal, client, files=list(map(str, paths)), system=system, stream=stream)
-        if question:
-            return asker.ask([{"role": "user", "content": question}])
-        return _converse(asker, settings)
+        try:
+            if question:
+                return asker.ask([{"role": "user", "content": question}])
+            return _converse(asker, settings)
+        except BrokenPipeError as error:
+            unread = error  # raised below, since in here it would become one of a group
+    raise unread
 
 
 def _found(name: str, directories: Sequence[Path]) -> Path:
@@ -98,6 +102,7 @@ class _Asker:
         self._stream = stream
         self._model: str | None = None
         self._waiting = False
+        self._stop: Callable[[], object] = lambda: None
         self.said = ""
         self.answered = False
 
@@ -112,8 +117,11 @@ class _Asker:
             arguments["model"] = self._model
         self.said = ""
         future: concurrent.futures.Future[CallToolResult] = self._portal.start_task_soon(self._call, arguments)
+        self._stop = future.cancel
         try:
             result = future.result()
+        except concurrent.futures.CancelledError:
+            raise BrokenPipeError from None
         except KeyboardInterrupt:
             future.cancel()
             self._clear_waiting()
@@ -140,7 +148,10 @@ class _Asker:
         self.said += text
         if self._stream:
             self._clear_waiting()
-            print(text, end="", flush=True)
+            try:
+                print(text, end="", flush=True)
+            except BrokenPipeError:  # nobody reads the answer, so it need not be made
+                self._stop()
 
     def _clear_waiting(self) -> None:
         if self._waiting:

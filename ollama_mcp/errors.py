@@ -11,6 +11,7 @@ ServiceError
 ├── EngineTimeout             the engine was silent for too long
 ├── EngineRejected            the engine did not accept our credentials or our address
 ├── EngineFailed              the engine answered with a failure or with nonsense
+├── ServerEnding              the server was told to end before the answer was whole
 └── GenerationBroken          an answer began and did not end as it should
     └── PromptTruncated       the answer was made from a prompt the engine had cut
 ConfigurationError            settings that contradict each other or cannot be read
@@ -102,6 +103,15 @@ class EngineFailed(ServiceError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ServerEnding(ServiceError):
+    """The server was told to end before the answer was whole."""
+
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("The server was told to end before the answer was complete; ask again once it is back.")
 
 
 class GenerationBroken(ServiceError):

@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from types import FrameType
 from typing import Any
 from uuid import uuid4
 
@@ -217,6 +218,12 @@ class HttpServer(uvicorn.Server):
         self._sessions = sessions
         # It would cut off every stream of the SDK's as soon as a signal comes, calls under way too.
         AppStatus.enable_automatic_graceful_drain = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End, at once when told a second time by any signal; uvicorn by itself heeds only SIGINT then."""
+        if self.should_exit:
+            self.force_exit = True
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait for what is under way, for as long as the configuration says."""

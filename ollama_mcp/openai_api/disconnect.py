@@ -8,6 +8,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive
 
+from ollama_mcp.errors import ServerEnding
+
 Result = TypeVar("Result")
 
 
@@ -22,7 +24,11 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
     task = asyncio.create_task(work)
     gone = asyncio.create_task(client_gone(request.receive))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # uvicorn cancels a request once it was told to end and has waited long enough; nobody else does.
+            raise ServerEnding from None
         if not task.done():
             raise ClientDisconnect
         return task.result()

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ollama_mcp.errors import ServiceError
+from ollama_mcp.errors import ServerEnding, ServiceError
 from ollama_mcp.openai_api.disconnect import client_gone, end
 from ollama_mcp.openai_api.errors import body_of
 from ollama_mcp.openai_api.middleware import log_failure
@@ -115,6 +115,15 @@ class EventStream(Response):
                 if not isinstance(error, ServiceError):
                     log_failure(error, "stream")
                 await write(self._failure(error))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except asyncio.CancelledError:
+            # uvicorn was told to end and has waited long enough. A client that does not read is not waited for.
+            await end(writer, gone)
+            if writing:
+                raise
+            if not started:
+                raise ServerEnding from None
+            await write(self._failure(ServerEnding()))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await end(writer, reader, gone)

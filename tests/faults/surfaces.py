@@ -57,7 +57,9 @@ class Seen:
 class Surfaces:
     """The running servers."""
 
-    fake: FakeOllama
+    fake: FakeOllama | None
+    """None where nobody is at the address."""
+    address: str
     clients: dict[str, Client]
     http: httpx.AsyncClient
     forks: Parent
@@ -65,14 +67,14 @@ class Surfaces:
 
     async def play(self, responder: Responder | None, model: str = "llama3.2") -> dict[str, Seen]:
         """Ask on every surface at once; None answers as a good Ollama does."""
-        if responder is not None:
+        if responder is not None and self.fake is not None:
             self.fake.on("/api/chat", responder)
         asks: dict[str, Callable[[], Awaitable[Seen]]] = {
             name: lambda client=client: ask_mcp(client, model) for name, client in self.clients.items()
         }
         asks["OpenAI stream"] = lambda: ask_stream(self.http, model)
         asks["OpenAI once"] = lambda: ask_once(self.http, model)
-        asks[TERMINAL] = lambda: ask_terminal(self.forks, model, self.fake.url)
+        asks[TERMINAL] = lambda: ask_terminal(self.forks, model, self.address)
         seen: dict[str, Seen] = {}
 
         async def ask(name: str) -> None:
@@ -86,6 +88,7 @@ class Surfaces:
 
     async def restart(self) -> None:
         """Have Ollama end, with every connection, and begin anew."""
+        assert self.fake is not None
         await self.fake.stop()
         await self.fake.__aenter__()
 
@@ -169,29 +172,37 @@ def parameters(fake_url: str) -> StdioServerParameters:
 
 
 @asynccontextmanager
-async def connected(fake: FakeOllama, forks: Parent, served: Served, errors: Path) -> AsyncGenerator[Surfaces]:
+async def connected(
+    fake: FakeOllama | None, address: str, forks: Parent, served: Served, errors: Path
+) -> AsyncGenerator[Surfaces]:
     with errors.open("w") as log:
         async with (
-            Client(stdio_client(parameters(fake.url), log)) as stdio,
+            Client(stdio_client(parameters(address), log)) as stdio,
             Client(f"{served.url}/mcp", mode="legacy") as handshake,
             Client(f"{served.url}/mcp", mode="2026-07-28") as modern,
             httpx.AsyncClient(base_url=served.url, timeout=WITHIN, trust_env=False) as http,
         ):
             clients = dict(zip(MCP, (stdio, handshake, modern), strict=True))
-            yield Surfaces(fake, clients, http, forks, served)
+            yield Surfaces(fake, address, clients, http, forks, served)
 
 
 @contextmanager
-def surfaces_over(directory: Path) -> Iterator[tuple[Surfaces, anyio.from_thread.BlockingPortal]]:
-    """All surfaces, and a portal to the event loop of their clients; no server may have written a traceback."""
+def surfaces_over(
+    directory: Path, address: str | None = None
+) -> Iterator[tuple[Surfaces, anyio.from_thread.BlockingPortal]]:
+    """All surfaces, over a fake Ollama or what is at an address, and a portal to the event loop of their clients.
+
+    No server may have written an error by the end.
+    """
     log = directory / "stdio.log"
     with (
         parent() as forks,
         anyio.from_thread.start_blocking_portal() as portal,
         portal.wrap_async_context_manager(FakeOllama(loaded={LOADED: 4096})) as fake,
-        forks.http_server("--ollama-host", fake.url, **SETTINGS) as served,
+        forks.http_server("--ollama-host", address or fake.url, **SETTINGS) as served,
     ):
-        with portal.wrap_async_context_manager(connected(fake, forks, served, log)) as surfaces:
+        there = fake if address is None else None
+        with portal.wrap_async_context_manager(connected(there, address or fake.url, forks, served, log)) as surfaces:
             yield surfaces, portal
         for said in (log.read_text(), served.end()):
             assert "Traceback" not in said
