@@ -30,12 +30,15 @@ class ProtocolErrors:
 
     def __init__(self, mcp: MCPServer) -> None:
         self._mcp = mcp
+        self._tools: list[str] = []
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Check names, arguments and cursors before the SDK does; what has the wrong type it refuses itself."""
         params = ctx.params or {}
         if ctx.method == "tools/call":
-            _check_known("tool", params.get("name"), [tool.name for tool in await self._mcp.list_tools()])
+            if not self._tools:  # they stay the same, and to list them costs more than a small call
+                self._tools = [tool.name for tool in await self._mcp.list_tools()]
+            _check_known("tool", params.get("name"), self._tools)
         elif ctx.method == "prompts/get":
             await self._check_prompt(params.get("name"), params.get("arguments"))
         elif ctx.method in _ONE_PAGE and params.get("cursor") is not None:
