@@ -10,11 +10,13 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from types import FrameType
 from typing import Any
 from uuid import uuid4
 
 import anyio
+import orjson
 import uvicorn
 from mcp.server import Server as LowLevelServer
 from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
@@ -22,8 +24,11 @@ from mcp.server.streamable_http import EventCallback, EventMessage, EventStore, 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.subscriptions import ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import JSONRPCMessage
+from mcp.types import INVALID_REQUEST, JSONRPCMessage
 from sse_starlette.sse import AppStatus
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Send
 
 from ollama_mcp.settings import Settings
 
@@ -34,6 +39,10 @@ MAX_STREAM_EVENTS = 1000
 MAX_STREAM_BYTES = 4 * 2**20
 MAX_EVENTS = 50_000
 MAX_BYTES = 64 * 2**20
+NO_MESSAGE = (
+    "Invalid request: a JSON-RPC 2.0 message has jsonrpc, a method as text, params as an object, and an id; a body "
+    "has one message"
+)
 RETRY_MILLISECONDS = 1000
 """How long a client is asked to wait before it takes up a broken stream."""
 MARGIN = 0.3
@@ -208,6 +217,35 @@ class _Transport(StreamableHTTPServerTransport):
         if self._store.knows(stream_id):
             return None
         return await super()._mint_priming_event(stream_id, protocol_version)
+
+    async def _validate_request_headers(self, request: Request, send: Send) -> bool:
+        if not await super()._validate_request_headers(request, send):
+            return False
+        if request.method != "POST":
+            return True
+        # The body has been read by now. A second request by the same id would take the first one's stream from it,
+        # which then would never end.
+        message = orjson.loads(await request.body())
+        if "method" not in message or str(message.get("id")) not in self._request_streams:
+            return True
+        refusal = self._create_error_response(
+            "A request with this id is under way in this session; give each request an id of its own",
+            HTTPStatus.BAD_REQUEST,
+        )
+        await refusal(request.scope, request.receive, send)
+        return False
+
+    def _create_error_response(
+        self,
+        error_message: str,
+        status_code: HTTPStatus,
+        error_code: int = INVALID_REQUEST,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        if error_message.startswith("Validation error"):
+            # The SDK would show how pydantic tried one kind of message after the other.
+            error_message, error_code = NO_MESSAGE, INVALID_REQUEST
+        return super()._create_error_response(error_message, status_code, error_code, headers)
 
 
 class HttpServer(uvicorn.Server):
