@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 _DURATION = re.compile(r"-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+")
 _SECONDS = re.compile(r"-?\d+(\.\d+)?")
-_HOST_NAME = re.compile(r"[\w.-]+")
+_HOST_NAME = re.compile(r"[\w.-]+", re.ASCII)  # a name in other letters has its form in these, xn--...
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([^:]*))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _DAY = 86400.0
