@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.fake_ollama import Exchange, FakeOllama, last, line, says
-from tests.forked import Parent, Served, parent
+from tests.forked import Parent, Served
 from tests.harness import WARM
 
 from . import headers, requests, rpc, texts
@@ -33,12 +33,6 @@ CLASSES = {
     "http framing": (headers.framing, 60),
     "sizes": (headers.sizes, 20),
 }
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Parent]:
-    with parent() as forks:
-        yield forks
 
 
 async def any_schema(exchange: Exchange) -> None:

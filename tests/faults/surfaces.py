@@ -16,7 +16,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from tests.fake_ollama import FakeOllama, Responder
-from tests.forked import Parent, Served, parent
+from tests.forked import Parent, Served
 from tests.harness import text_of
 from tests.processes import COMMAND, clean_environment
 
@@ -188,7 +188,7 @@ async def connected(
 
 @contextmanager
 def surfaces_over(
-    directory: Path, address: str | None = None
+    directory: Path, forks: Parent, address: str | None = None
 ) -> Iterator[tuple[Surfaces, anyio.from_thread.BlockingPortal]]:
     """All surfaces, over a fake Ollama or what is at an address, and a portal to the event loop of their clients.
 
@@ -196,7 +196,6 @@ def surfaces_over(
     """
     log = directory / "stdio.log"
     with (
-        parent() as forks,
         anyio.from_thread.start_blocking_portal() as portal,
         portal.wrap_async_context_manager(FakeOllama(loaded={LOADED: 4096})) as fake,
         forks.http_server("--ollama-host", address or fake.url, **SETTINGS) as served,

@@ -3,10 +3,13 @@
 import contextlib
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .surfaces import HTTP, MCP, TERMINAL, surfaces_over
+from tests.forked import Parent
+
+from .surfaces import HTTP, MCP, TERMINAL, Seen, surfaces_over
 
 
 @contextlib.contextmanager
@@ -31,11 +34,32 @@ def black_hole() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("where", [refused, unknown_name, black_hole])
-def test_an_ollama_that_is_not_there_is_named_with_what_to_do(where, tmp_path) -> None:
-    with where() as address, surfaces_over(tmp_path, address) as (surfaces, portal):
-        seen = portal.call(surfaces.play, None)
-        portal.call(surfaces.alive)
+WHERE = {"refused": refused, "unknown name": unknown_name, "black hole": black_hole}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory, forks: Parent) -> dict[str, tuple[str, dict[str, Seen]]]:
+    """Each address and what every surface said of it; all at once, since most of the time is waited."""
+
+    logs = tmp_path_factory.mktemp("absent")
+
+    def ask(name: str) -> tuple[str, dict[str, Seen]]:
+        directory = logs / name
+        directory.mkdir()
+        with WHERE[name]() as address, surfaces_over(directory, forks, address) as (surfaces, portal):
+            seen = portal.call(surfaces.play, None)
+            portal.call(surfaces.alive)
+            return address, seen
+
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(WHERE, threads.map(ask, WHERE), strict=True))
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_an_ollama_that_is_not_there_is_named_with_what_to_do(
+    asked: dict[str, tuple[str, dict[str, Seen]]], where: str
+) -> None:
+    address, seen = asked[where]
     for surface, got in seen.items():
         assert address in got.told, surface
         assert "ollama serve" in got.told, surface

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.fake_ollama import stream
+from tests.forked import Parent
 
 from .rows import FAULTS, GOOD, LINES, TEXT, Fault
 from .surfaces import HTTP, MCP, TERMINAL, Seen, surfaces_over
@@ -22,8 +23,8 @@ CODES = {
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with surfaces_over(tmp_path_factory.mktemp("faults")) as running:
+def table(tmp_path_factory: pytest.TempPathFactory, forks: Parent) -> Iterator[Any]:
+    with surfaces_over(tmp_path_factory.mktemp("faults"), forks) as running:
         surfaces, portal = running
         portal.call(surfaces.play, None)  # what is imported at the first question takes longer than a heartbeat
         yield running
