@@ -215,7 +215,14 @@ class Answer:
         call.id = call.id or identity
         call.name = call.name or _text(function, "name")
         arguments = function.get("arguments") or ""
-        call.arguments.append(arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode())
+        call.arguments.append(arguments if isinstance(arguments, str) else _written(arguments))
+
+
+def _written(arguments: object) -> str:
+    try:
+        return orjson.dumps(arguments).decode()
+    except orjson.JSONEncodeError as error:  # it reads a thousand levels and writes 254
+        raise _nonsense("arguments of too many levels") from error
 
 
 _NOTHING = Delta()

@@ -209,6 +209,8 @@ def test_a_reason_that_is_no_end_breaks_the_answer(reason: str) -> None:
         b'data: {"choices": [{"logprobs": {"content": 1}}]}',
         b'data: {"choices": [{"delta": {"content": 5}}]}',
         b'data: {"choices": [{"delta": {"tool_calls": ["f"]}}]}',
+        b'data: {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": %b}}]}}]}'
+        % (b"[" * 300 + b"]" * 300),
         b'data: {"error": {"message": "out of memory"}}',
         b'data: {"error": "out of memory"}',
         b"<html>",
