@@ -104,12 +104,16 @@ async def test_a_call_that_is_cancelled_stops_its_answer(
     first = gates[0]
     fake.on("/api/chat", begins_and_waits(gates, head=head))
     async with Client(f"{served.url}/mcp", mode=mode) as client:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.call_tool, "chat_completion", {"prompt": "Go on for ever"})
+        async with anyio.create_task_group() as running:
+            running.start_soon(client.call_tool, "chat_completion", {"prompt": "Go on for ever"})
             await anyio.to_thread.run_sync(first.wait_sync)
-            tasks.start_soon(client.call_tool, "chat_completion", {"prompt": "This one waits in the queue"})
-            await client.list_tools()
-            tasks.cancel_scope.cancel()
+            async with anyio.create_task_group() as queued:
+                queued.start_soon(client.call_tool, "chat_completion", {"prompt": "This one waits in the queue"})
+                await client.call_tool("job", {"action": "list"})
+                queued.cancel_scope.cancel()
+            # By the answer to this the one that waits has been given up: it cannot come to its turn.
+            await client.call_tool("job", {"action": "list"})
+            running.cancel_scope.cancel()
         await anyio.to_thread.run_sync(fake.wait_disconnected_sync, 1, WITHIN)
         fake.on("/api/chat", Exchange.default)
         assert text_of(await client.call_tool("chat_completion", {"prompt": "Hi"})) == "You said: Hi"
