@@ -598,6 +598,9 @@ async def _chat(exchange: Exchange) -> None:
         return
     name, model = found
     shown = body["model"]
+    if not body.get("messages") and body.get("keep_alive") == 0:  # before it is asked what the model can do
+        await _load(exchange, name, message={"role": "assistant", "content": ""})
+        return
     if "completion" not in model.capabilities:
         await exchange.error(400, f'"{shown}" does not support chat')
         return

@@ -116,12 +116,16 @@ class OllamaEngine:
     async def load(self, model: str, *, num_ctx: int | None = None, keep_alive: float | str | None = None) -> None:
         """Load a model, and return once it is ready."""
         # `shift` is fixed when a model is loaded: with another value the first chat would load it again.
-        body: dict[str, Any] = {"model": model, "messages": [], "stream": False, "shift": False}
+        shared: dict[str, Any] = {"model": model}
         if num_ctx is not None:
-            body["options"] = {"num_ctx": num_ctx}
+            shared["options"] = {"num_ctx": num_ctx}
         if keep_alive is not None:
-            body["keep_alive"] = keep_alive
-        await self._client.call("POST", "/api/chat", body)
+            shared["keep_alive"] = keep_alive
+        try:
+            await self._client.call("POST", "/api/chat", {**shared, "messages": [], "stream": False, "shift": False})
+        except Unsupported:
+            # An embedding model cannot chat; it is loaded by having nothing embedded.
+            await self._client.call("POST", "/api/embed", {**shared, "input": []})
 
     async def unload(self, model: str) -> None:
         """Free the memory a model takes."""

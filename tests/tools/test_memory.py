@@ -25,6 +25,17 @@ async def test_a_model_is_loaded_and_unloaded(mode: str) -> None:
     assert not any(result.is_error for result in (loaded, again, unloaded, twice))
 
 
+async def test_an_embedding_model_is_loaded_and_unloaded_too(mode: str) -> None:
+    async with FakeOllama() as fake, client_over(fake, mode=mode) as client:
+        loaded = await client.call_tool("load_model", {"model": "nomic-embed-text", "keep_alive": "30m"})
+        assert "nomic-embed-text:latest" in fake.loaded
+        unloaded = await client.call_tool("unload_model", {"model": "nomic-embed-text"})
+        assert fake.loaded == {}
+    assert not loaded.is_error, text_of(loaded)
+    assert not unloaded.is_error, text_of(unloaded)
+    assert fake.sent("/api/embed") == [{"model": "nomic-embed-text", "input": [], "keep_alive": "30m"}]
+
+
 async def test_a_chat_keeps_the_context_that_its_model_was_loaded_with(mode: str) -> None:
     async with FakeOllama() as fake, client_over(fake, mode=mode) as client:
         await client.call_tool("load_model", {"model": "llama3.2", "num_ctx": 2048})
