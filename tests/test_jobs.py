@@ -42,7 +42,7 @@ async def test_in_the_background_the_call_returns_at_once_and_wait_gives_the_who
 
 
 async def test_a_running_job_can_be_read_and_is_listed_with_its_length(mode: str) -> None:
-    async with warm_ollama() as fake, client_over(fake, mode=mode, soft_deadline=0.2) as client:
+    async with warm_ollama() as fake, client_over(fake, mode=mode, soft_deadline=0.8) as client:
         fake.chat_script = [stream(line("Half"), Gate(), last())]
         job_id = await start(client)
         waited = await client.call_tool("job", {"action": "wait", "id": job_id})
@@ -57,7 +57,7 @@ async def test_a_running_job_can_be_read_and_is_listed_with_its_length(mode: str
 
 
 async def test_cancel_stops_the_job_and_the_generation_and_keeps_the_text(mode: str) -> None:
-    async with warm_ollama() as fake, client_over(fake, mode=mode, soft_deadline=0.2) as client:
+    async with warm_ollama() as fake, client_over(fake, mode=mode, soft_deadline=0.8) as client:
         fake.chat_script = [stream(line("Half"), Gate(), last())]
         job_id = (await client.call_tool("chat_completion", ASK)).structured_content["job_id"]
         cancelled = await client.call_tool("job", {"action": "cancel", "id": job_id})
@@ -137,7 +137,7 @@ async def test_a_job_that_fails_tells_so_as_its_call_would_have(mode: str) -> No
 
 
 async def test_more_jobs_than_allowed_are_refused_and_room_comes_back(mode: str) -> None:
-    async with warm_ollama() as fake, client_over(fake, mode=mode, max_jobs=1, soft_deadline=0.2) as client:
+    async with warm_ollama() as fake, client_over(fake, mode=mode, max_jobs=1, soft_deadline=0.8) as client:
         fake.chat_script = [stream(Gate(), last()), stream(Gate(), last()), stream(line("Half"), Gate(), last())]
         job_id = await start(client)
         refused = await client.call_tool("chat_completion", {**ASK, "background": True})

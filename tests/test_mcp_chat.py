@@ -217,7 +217,7 @@ async def test_cancel_stops_the_generation_at_ollama(mode: str) -> None:
 
 async def test_past_the_soft_deadline_the_text_so_far_comes_marked_and_the_answer_goes_on(mode: str) -> None:
     gate = Gate()
-    async with warm_ollama() as fake, client_over(fake, mode=mode, soft_deadline=0.3) as client:
+    async with warm_ollama() as fake, client_over(fake, mode=mode, soft_deadline=1) as client:
         fake.chat_script = [stream(line("The first half"), gate, line(" and the second"), last())]
         result = await client.call_tool("chat_completion", {"model": "llama3.2", "prompt": "?"})
         assert fake.disconnects == 0

@@ -195,7 +195,7 @@ async def test_a_call_that_hangs_ends_at_its_deadline_with_advice(
     mode: str, tool: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ollama_mcp.protocol.MARGIN", 0.1)
-    limits = {"query_timeout": 0.3, "queue_timeout": 0.1, "first_token_timeout": 0.1, "total_timeout": 0.3}
+    limits = {"query_timeout": 1.0, "queue_timeout": 0.1, "first_token_timeout": 0.8, "total_timeout": 1.0}
     async with warm_ollama() as fake, client_over(fake, mode=mode, **limits) as client:
         fake.on(path, hang)
         arguments = {} if tool == "list_models" else {"model": "llama3.2"}
