@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
 
-from ollama_mcp.chat import ChatRequest, ChatResult, fold
+from ollama_mcp.chat import ChatRequest, ChatResult
 from ollama_mcp.errors import EngineRejected, EngineUnavailable, ModelNotFound, ServiceError
 from ollama_mcp.service import Service
 
@@ -61,8 +60,7 @@ async def _ask(service: Service, make: MakeRequest) -> Outcome:
     started = time.monotonic()
     result, failure = None, None
     try:
-        async with aclosing(service.chat(await make())) as events:
-            result = await fold(events)
+        result = await service.answer(await make())
     except ServiceError as error:
         failure = error
     return Outcome(round(time.monotonic() - started, 3), result, failure)

@@ -21,10 +21,11 @@ from pydantic import (
     model_validator,
 )
 
+from ollama_mcp.setting_values import DURATION
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
-_KEEP_ALIVE = re.compile(r"-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+")
 
 
 class Strict(BaseModel):
@@ -212,7 +213,7 @@ class GenerationOptions(Strict):
     @field_validator("keep_alive")
     @classmethod
     def _is_a_duration(cls, value: float | str | None) -> float | str | None:
-        if isinstance(value, str) and not _KEEP_ALIVE.fullmatch(value):
+        if isinstance(value, str) and not DURATION.fullmatch(value):
             raise ValueError('must be seconds as a number, or a duration such as "5m", "1h30m" or "-1m"')
         return value
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from ollama_mcp import __version__
 from ollama_mcp.catalog import Catalog, ListedModel, check_name, same_model
-from ollama_mcp.chat import ChatEvent, ChatRequest, Done, Fold
+from ollama_mcp.chat import ChatEvent, ChatRequest, ChatResult, Done, Fold, fold
 from ollama_mcp.context import ContextPolicy, check_not_cut
 from ollama_mcp.engines.base import (
     DecideRequest,
@@ -23,7 +23,6 @@ from ollama_mcp.engines.base import (
     EmbedRequest,
     EmbedResult,
     Engine,
-    EngineName,
     ModelDetails,
     PullProgress,
     RunningModel,
@@ -35,7 +34,7 @@ from ollama_mcp.job_store import JobStore
 from ollama_mcp.jobs import Jobs
 from ollama_mcp.loading import Loader
 from ollama_mcp.observation import Observation, Observed
-from ollama_mcp.settings import Settings
+from ollama_mcp.settings import EngineName, Settings
 
 HEALTH_TIMEOUT = 2.5
 MAX_CONCURRENCY = {"openai": 256}
@@ -137,6 +136,11 @@ class Service:
                     yield event
         except ModelNotFound as error:
             raise await self.catalog.explain_missing(error, request.model or model) from error
+
+    async def answer(self, request: ChatRequest) -> ChatResult:
+        """The answer once it has ended; cancel to stop the generation."""
+        async with aclosing(self.chat(request)) as events:
+            return await fold(events)
 
     async def _in_time(self, request: ChatRequest, gathered: Fold) -> AsyncGenerator[ChatEvent]:
         """Pass the engine's events on, each within its deadline."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-_DURATION = re.compile(r"-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+")
+DURATION = re.compile(r"-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+")
 _SECONDS = re.compile(r"-?\d+(\.\d+)?")
 _HOST_NAME = re.compile(r"[\w.-]+", re.ASCII)  # a name in other letters has its form in these, xn--...
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([^:]*))?")
@@ -188,7 +188,7 @@ def keep_alive(text: str) -> str:
     """A Go duration; a bare number is given its unit, without which Ollama would refuse it."""
     if _SECONDS.fullmatch(text):
         return text + "s"
-    if not _DURATION.fullmatch(text):
+    if not DURATION.fullmatch(text):
         raise ValueError(f'must be seconds, or a duration such as "5m", "1h30m" or "-1m", not {text!r}')
     return text
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from opentelemetry.trace import SpanKind, StatusCode, get_tracer
 
 from ollama_mcp import __version__
-from ollama_mcp.engines.base import EngineName
 from ollama_mcp.observation import Observed, Observer
+from ollama_mcp.settings import EngineName
 
 
 def spans_of(engine: EngineName) -> Observer:

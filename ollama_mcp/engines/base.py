@@ -10,8 +10,7 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, Field
 
 from ollama_mcp.chat import ChatEvent, ChatRequest, Usage
-
-EngineName = Literal["ollama", "openai", "embedded"]
+from ollama_mcp.settings import EngineName
 
 
 class ModelInfo(BaseModel):

@@ -16,7 +16,6 @@ from ollama_mcp.engines.base import (
     Decision,
     EmbedRequest,
     EmbedResult,
-    EngineName,
     ModelDetails,
     ModelInfo,
     PullProgress,
@@ -26,6 +25,7 @@ from ollama_mcp.engines.gguf import Header, is_gguf, read_header
 from ollama_mcp.engines.llama_process import LlamaServer, LlamaSettings
 from ollama_mcp.engines.openai_models import readable_count
 from ollama_mcp.errors import ConfigurationError, EngineUnavailable, ModelNotFound, Unsupported
+from ollama_mcp.settings import EngineName
 
 BUNDLED = "smollm2:135m"
 NOT_INSTALLED = (

@@ -18,7 +18,6 @@ from ollama_mcp.engines.base import (
     Decision,
     EmbedRequest,
     EmbedResult,
-    EngineName,
     ModelDetails,
     ModelInfo,
     PullProgress,
@@ -30,6 +29,7 @@ from ollama_mcp.engines.ollama_failures import as_object
 from ollama_mcp.engines.ollama_models import details_of, models_of, progress_of, pull_failure, running_of
 from ollama_mcp.engines.ollama_wire import ChatReader, chat_body
 from ollama_mcp.errors import EngineFailed, ServiceError, Unsupported
+from ollama_mcp.settings import EngineName
 
 if TYPE_CHECKING:
     import httpx

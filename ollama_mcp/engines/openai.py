@@ -12,7 +12,6 @@ from ollama_mcp.engines.base import (
     Decision,
     EmbedRequest,
     EmbedResult,
-    EngineName,
     ModelDetails,
     ModelInfo,
     PullProgress,
@@ -29,6 +28,7 @@ from ollama_mcp.errors import (
     ModelNotFound,
     Unsupported,
 )
+from ollama_mcp.settings import EngineName
 
 if TYPE_CHECKING:
     from ollama_mcp.engines.openai_client import OpenAIClient

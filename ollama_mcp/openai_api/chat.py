@@ -8,19 +8,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ollama_mcp.chat import ChatEvent, ChatRequest, ChatResult, Delta, ToolCall, Usage, fold
+from ollama_mcp.chat import ChatEvent, ChatResult, Delta, ToolCall, Usage
 from ollama_mcp.openai_api.body import read_body
 from ollama_mcp.openai_api.disconnect import unless_gone
 from ollama_mcp.openai_api.schemas import ChatCompletionBody
 from ollama_mcp.openai_api.sse import DONE, EventStream
 from ollama_mcp.openai_api.wire import JSON, dumps, new_id
 from ollama_mcp.service import Service
-
-
-async def whole_answer(service: Service, request: ChatRequest) -> ChatResult:
-    """The answer once it has ended; cancel to stop the generation."""
-    async with aclosing(service.chat(request)) as events:
-        return await fold(events)
 
 
 class ChatCompletions:
@@ -34,7 +28,7 @@ class ChatCompletions:
         body = await read_body(request, ChatCompletionBody)
         wanted = body.to_request()
         if not body.stream:
-            result = await unless_gone(request, whole_answer(self._service, wanted))
+            result = await unless_gone(request, self._service.answer(wanted))
             return JSON(_completion(body.model, result))
         usage = body.stream_options is not None and body.stream_options.include_usage is True
         events = _chunks(self._service.chat(wanted), body.model, usage=usage)

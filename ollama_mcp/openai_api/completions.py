@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from ollama_mcp.chat import ChatEvent, Delta
 from ollama_mcp.openai_api.body import read_body
-from ollama_mcp.openai_api.chat import usage_of, whole_answer
+from ollama_mcp.openai_api.chat import usage_of
 from ollama_mcp.openai_api.disconnect import unless_gone
 from ollama_mcp.openai_api.schemas import CompletionBody
 from ollama_mcp.openai_api.sse import DONE, EventStream
@@ -38,7 +38,7 @@ class Completions:
             usage = body.stream_options is not None and body.stream_options.include_usage is True
             events = _chunks(self._service.chat(body.to_request()), shared, echo, usage=usage)
             return EventStream(events, heartbeat=self._service.settings.heartbeat)
-        result = await unless_gone(request, whole_answer(self._service, body.to_request()))
+        result = await unless_gone(request, self._service.answer(body.to_request()))
         choice = _choice(echo + result.content, _Offsets(len(echo)).logprobs(result.logprobs or ()), _finish(result))
         answer = {**shared, "choices": [choice], "usage": usage_of(result.usage)}
         if result.warnings:

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from ollama_mcp.chat import ChatEvent, ChatRequest, Delta, ImagePart, ImageURL, Message, TextPart, ToolCall
 from ollama_mcp.errors import InvalidRequest
 from ollama_mcp.openai_api.body import read_body
-from ollama_mcp.openai_api.chat import whole_answer
 from ollama_mcp.openai_api.disconnect import unless_gone
 from ollama_mcp.openai_api.responses_events import Answer
 from ollama_mcp.openai_api.responses_schemas import (
@@ -48,7 +47,7 @@ class Responses:
                 heartbeat=self._service.settings.heartbeat,
                 failure=answer.fail,
             )
-        result = await unless_gone(request, whole_answer(self._service, wanted))
+        result = await unless_gone(request, self._service.answer(wanted))
         answer.add(
             Delta(
                 content=result.content,

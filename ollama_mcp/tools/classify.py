@@ -5,7 +5,6 @@ from typing import Annotated, Literal, Self
 from mcp.types import ToolAnnotations
 from pydantic import Field, StringConstraints, model_validator
 
-from ollama_mcp.chat import ChatRequest, ChatResult, fold
 from ollama_mcp.classify import INSTRUCTIONS, MAX_CHOICES, Classification, from_answers, from_endpoint
 from ollama_mcp.engines.base import DecideRequest
 from ollama_mcp.service import Service
@@ -55,12 +54,9 @@ class ClassifyArguments(Arguments):
 def classify_tool(service: Service) -> ServiceTool:
     """The tool over a service."""
 
-    async def ask(request: ChatRequest) -> ChatResult:
-        return await fold(service.chat(request))
-
     async def decide(request: DecideRequest) -> Classification:
         decision = await service.decide(request)
-        return await from_answers(ask, request) if decision is None else from_endpoint(request, decision)
+        return await from_answers(service.answer, request) if decision is None else from_endpoint(request, decision)
 
     async def classify(arguments: ClassifyArguments, ctx: ToolContext) -> Classification:
         return await waited_for(decide(arguments.request()), ctx, service, what="The decision")
