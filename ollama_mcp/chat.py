@@ -6,9 +6,9 @@ The request has the shape of OpenAI's chat completions, with Ollama's own settin
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -264,9 +264,11 @@ class Timings(BaseModel):
     tokens_per_second: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """A piece of the answer. Tool calls come whole, each once; logprobs have OpenAI's token shape."""
+class Delta(NamedTuple):
+    """A piece of the answer. Tool calls come whole, each once; logprobs have OpenAI's token shape.
+
+    A tuple, since one is made for each token, and a frozen dataclass takes three times as long.
+    """
 
     content: str = ""
     reasoning: str = ""
@@ -329,17 +331,20 @@ class Fold:
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     done: Done | None = None
 
-    def add(self, event: ChatEvent) -> None:
-        """Take in the next event."""
-        if isinstance(event, Done):
-            self.done = event
-            return
-        if event.content:
-            self.content_parts.append(event.content)
-        if event.reasoning:
-            self.reasoning_parts.append(event.reasoning)
-        self.tool_calls.extend(event.tool_calls)
-        self.logprobs.extend(event.logprobs)
+    def add(self, events: Iterable[ChatEvent]) -> None:
+        """Take in the next events."""
+        for event in events:
+            if isinstance(event, Done):
+                self.done = event
+                return
+            if event.content:
+                self.content_parts.append(event.content)
+            if event.reasoning:
+                self.reasoning_parts.append(event.reasoning)
+            if event.tool_calls:
+                self.tool_calls.extend(event.tool_calls)
+            if event.logprobs:
+                self.logprobs.extend(event.logprobs)
 
     @property
     def content(self) -> str:
@@ -368,9 +373,9 @@ class Fold:
         )
 
 
-async def fold(events: AsyncIterator[ChatEvent]) -> ChatResult:
+async def fold(batches: AsyncIterator[list[ChatEvent]]) -> ChatResult:
     """Read a stream of events to its end and give the whole answer."""
     gathered = Fold()
-    async for event in events:
-        gathered.add(event)
+    async for events in batches:
+        gathered.add(events)
     return gathered.result()

@@ -60,14 +60,14 @@ class Job:
             return "lost" if self._lost else "cancelled"
         return "done" if self._task.exception() is None else "failed"
 
-    async def read(self, events: AsyncGenerator[ChatEvent], *, shown: bool = True) -> ChatResult:
+    async def read(self, batches: AsyncGenerator[list[ChatEvent]], *, shown: bool = True) -> ChatResult:
         """Read an answer of a model to its end; if it is shown it takes the place of what was shown before."""
         fold = Fold()
         if shown:
             self.fold = fold
-        async with aclosing(events):
-            async for event in events:
-                fold.add(event)
+        async with aclosing(batches):
+            async for events in batches:
+                fold.add(events)
                 self._stir()
         return fold.result()
 

@@ -27,7 +27,7 @@ from ollama_mcp.engines.base import (
     PullProgress,
     RunningModel,
 )
-from ollama_mcp.errors import EngineTimeout, GenerationBroken, ModelNotFound, ServiceError
+from ollama_mcp.errors import EngineTimeout, GenerationBroken, ModelNotFound, PromptTruncated, ServiceError
 from ollama_mcp.files import FileReader
 from ollama_mcp.gate import Gate
 from ollama_mcp.job_store import JobStore
@@ -104,15 +104,18 @@ class Service:
         await self._loader.aclose()
         await self.engine.aclose()
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
-        """The answer as it comes, `Done` last. Close the generator to stop the generation."""
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[list[ChatEvent]]:
+        """The answer as it comes, `Done` last; a list has the events that came together.
+
+        Close the generator to stop the generation.
+        """
         with self.observation.of("chat") as seen:
-            async with self._admitted(seen), aclosing(self._chat(request, seen)) as events:
-                async for event in events:
+            async with self._admitted(seen), aclosing(self._chat(request, seen)) as batches:
+                async for events in batches:
                     seen.answered()
-                    if isinstance(event, Done):
-                        seen.usage = event.usage
-                    yield event
+                    if isinstance(last := events[-1], Done):
+                        seen.usage = last.usage
+                    yield events
 
     @asynccontextmanager
     async def _admitted(self, seen: Observed) -> AsyncGenerator[None]:
@@ -121,7 +124,7 @@ class Service:
             seen.admitted()
             yield
 
-    async def _chat(self, request: ChatRequest, seen: Observed) -> AsyncGenerator[ChatEvent]:
+    async def _chat(self, request: ChatRequest, seen: Observed) -> AsyncGenerator[list[ChatEvent]]:
         seen.model = model = await self.catalog.resolve(request.model)
         try:
             plan = await self._contexts.plan(model, request)
@@ -129,46 +132,51 @@ class Service:
             request = request.model_copy(update={"model": model, "num_ctx": plan.num_ctx, "keep_alive": keep_alive})
             await self._loader.warm(model, plan.num_ctx, keep_alive)
             gathered = Fold()
-            async with aclosing(self._in_time(request, gathered)) as events:
-                async for event in events:
-                    if isinstance(event, Done):
-                        check_not_cut(model, plan, event.usage, gathered.content)
-                    yield event
+            async with aclosing(self._in_time(request, gathered)) as batches:
+                async for events in batches:
+                    if gathered.done is not None:
+                        try:
+                            check_not_cut(model, plan, gathered.done.usage, gathered.content)
+                        except PromptTruncated:
+                            if pieces := events[:-1]:
+                                yield pieces
+                            raise
+                    yield events
         except ModelNotFound as error:
             raise await self.catalog.explain_missing(error, request.model or model) from error
 
     async def answer(self, request: ChatRequest) -> ChatResult:
         """The answer once it has ended; cancel to stop the generation."""
-        async with aclosing(self.chat(request)) as events:
-            return await fold(events)
+        async with aclosing(self.chat(request)) as batches:
+            return await fold(batches)
 
-    async def _in_time(self, request: ChatRequest, gathered: Fold) -> AsyncGenerator[ChatEvent]:
-        """Pass the engine's events on, each within its deadline."""
+    async def _in_time(self, request: ChatRequest, gathered: Fold) -> AsyncGenerator[list[ChatEvent]]:
+        """Pass the engine's events on, each list within its deadline."""
         model = request.model or ""
         started = time.monotonic()
         limit, what = self.settings.first_token_timeout, "did not begin to answer"
-        events = self.engine.chat(request)
+        batches = self.engine.chat(request)
         try:
             while gathered.done is None:
                 left = self.settings.total_timeout - (time.monotonic() - started)
                 try:
-                    # anyio's own deadline costs five times as much, and this is done for each token.
+                    # anyio's own deadline costs five times as much, and this may be done for each token.
                     async with asyncio.timeout(min(limit, left)):
-                        event = await anext(events)
+                        events = await anext(batches)
                 except TimeoutError:
                     raise _too_slow(model, limit, left, what, gathered) from None
                 except StopAsyncIteration:
                     raise GenerationBroken(f"The answer of {model} stopped without its end.") from None
-                gathered.add(event)
+                gathered.add(events)
                 limit, what = self.settings.idle_timeout, "stopped in the middle of its answer"
-                yield event
+                yield events
             self._loader.used(model)
         except GenerationBroken as error:
             error.partial = error.partial or gathered.content
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                await events.aclose()
+                await batches.aclose()
 
     async def embed(
         self,

@@ -1,8 +1,8 @@
 """An MCP client of this project's server over a fake Ollama, all in one process."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
 
 from mcp import Client
 
@@ -49,3 +49,15 @@ async def client_over(
 
 def text_of(result: Any) -> str:
     return "\n".join(block.text for block in result.content)
+
+
+Item = TypeVar("Item")
+
+
+async def each(batches: AsyncGenerator[list[Item]]) -> AsyncGenerator[Item]:
+    """What comes in lists, one by one; no list is empty."""
+    async with aclosing(batches):
+        async for batch in batches:
+            assert batch
+            for item in batch:
+                yield item

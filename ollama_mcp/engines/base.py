@@ -4,12 +4,13 @@ An engine raises only `ollama_mcp.errors.ServiceError`s: whatever its libraries 
 its edge. It waits for as long as it takes, since deadlines are the service's; only connecting is bounded.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, Field
 
 from ollama_mcp.chat import ChatEvent, ChatRequest, Usage
+from ollama_mcp.errors import ServiceError
 from ollama_mcp.settings import EngineName
 
 
@@ -104,8 +105,12 @@ class Engine(Protocol):
     def address(self) -> str:
         """Where the engine is, for messages to a person."""
 
-    def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
-        """The answer as it comes, `Done` last. Closing the generator stops the generation."""
+    def chat(self, request: ChatRequest) -> AsyncGenerator[list[ChatEvent]]:
+        """The answer as it comes, `Done` last. Closing the generator stops the generation.
+
+        A list has the events that came together and is never empty. All that is done for a wait, such as a
+        deadline, is done for a list, and a fast model or a busy machine makes the lists long.
+        """
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Vectors for texts; a text that does not fit is an error, never cut."""
@@ -139,3 +144,17 @@ class Engine(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections and processes."""
+
+
+def in_batches(events: Iterable[ChatEvent]) -> Generator[list[ChatEvent]]:
+    """All events in one list, unless there are none; where one fails, those before it come first."""
+    batch: list[ChatEvent] = []
+    try:
+        for event in events:
+            batch.append(event)  # noqa: PERF402 - what came before an error is kept
+    except ServiceError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch

@@ -66,15 +66,15 @@ class EmbeddedEngine:
         """Not a URL: the port is another one each time."""
         return "llama.cpp on this machine"
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[list[ChatEvent]]:
         """The answer as it comes, `Done` last. Closing the generator stops the generation."""
         model = self._named(request.model or "")
         _refuse_impossible(model, request)
         server = await self._server()
         sent = request.model_copy(update={"model": model.name, "num_ctx": None})
-        async with server.watched(), aclosing(server.chat(sent)) as events:
-            async for event in events:
-                yield event
+        async with server.watched(), aclosing(server.chat(sent)) as batches:
+            async for events in batches:
+                yield events
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Vectors for texts; `ContextLengthExceeded` if one is too long."""

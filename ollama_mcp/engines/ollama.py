@@ -22,6 +22,7 @@ from ollama_mcp.engines.base import (
     ModelInfo,
     PullProgress,
     RunningModel,
+    in_batches,
 )
 from ollama_mcp.engines.ollama_decide import decide_body, decision_of
 from ollama_mcp.engines.ollama_embed import embed_body, embed_result
@@ -32,7 +33,7 @@ from ollama_mcp.errors import EngineFailed, ServiceError, Unsupported
 from ollama_mcp.settings import EngineName
 
 if TYPE_CHECKING:
-    import httpx
+    import aiohttp
 
     from ollama_mcp.engines.ollama_client import OllamaClient
 
@@ -57,28 +58,29 @@ class OllamaEngine:
         """Ollama's URL."""
         return self._address
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[list[ChatEvent]]:
         """The answer as it comes, `Done` last; closing the generator closes the HTTP answer at once."""
         body = chat_body(request)
         reader = ChatReader(request, lambda: f"call_{secrets.token_hex(12)}")
         async with AsyncExitStack() as stack:
             try:
-                response = await stack.enter_async_context(self._client.send("POST", "/api/chat", body))
+                response = await stack.enter_async_context(self._client.post("/api/chat", body))
             except Unsupported as error:
                 if error.param != "think" or request.think is not None:
                     raise
                 # An OpenAI client sends its reasoning_effort to whatever model it has been given.
                 del body["think"]
                 reader.warnings.append(f"{request.model} does not support thinking; reasoning_effort was left out.")
-                response = await stack.enter_async_context(self._client.send("POST", "/api/chat", body))
-            lines = await stack.enter_async_context(aclosing(self._lines(response, reader)))
-            async for line in lines:
-                for event in reader.read(line):
-                    if isinstance(event, Done):
-                        await _read_to_end(lines)
-                        yield event
+                response = await stack.enter_async_context(self._client.post("/api/chat", body))
+            batches = await stack.enter_async_context(aclosing(self._lines(response, reader)))
+            async for lines in batches:
+                for events in in_batches(reader.read_all(lines)):
+                    if isinstance(events[-1], Done):
+                        if not response.content.at_eof():
+                            await _read_to_end(batches)
+                        yield events
                         return
-                    yield event
+                    yield events
             raise reader.ended()
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
@@ -138,15 +140,16 @@ class OllamaEngine:
         body = {"model": model, "stream": True}
         async with (
             self._client.send("POST", "/api/pull", body) as response,
-            aclosing(self._client.lines(response, generating=False)) as lines,
+            aclosing(self._client.lines(response, generating=False)) as batches,
         ):
-            async for line in lines:
-                step = as_object(line)
-                if (error := step.get("error")) is not None:
-                    raise pull_failure(error, model)
-                yield progress_of(step)
-                if step.get("status") == "success":
-                    return
+            async for lines in batches:
+                for line in lines:
+                    step = as_object(line)
+                    if (error := step.get("error")) is not None:
+                        raise pull_failure(error, model)
+                    yield progress_of(step)
+                    if step.get("status") == "success":
+                        return
         raise EngineFailed(f"Ollama stopped downloading {model} before its end; pull it again to go on from there.")
 
     async def delete(self, model: str) -> None:
@@ -165,11 +168,11 @@ class OllamaEngine:
             await self._opened.aclose()
             self._opened = None
 
-    async def _lines(self, response: "httpx.Response", reader: ChatReader) -> AsyncGenerator[bytes]:
-        async with aclosing(self._client.lines(response, generating=True)) as lines:
+    async def _lines(self, response: "aiohttp.ClientResponse", reader: ChatReader) -> AsyncGenerator[list[bytes]]:
+        async with aclosing(self._client.lines(response, generating=True)) as batches:
             try:
-                async for line in lines:
-                    yield line
+                async for lines in batches:
+                    yield lines
             except EngineFailed as error:
                 raise reader.broken(error.message) from error
 
@@ -183,7 +186,7 @@ class OllamaEngine:
         return self._opened
 
 
-async def _read_to_end(lines: AsyncGenerator[bytes]) -> None:
+async def _read_to_end(lines: AsyncGenerator[list[bytes]]) -> None:
     # The answer is whole by now: if its connection cannot be kept, the next request opens another.
     with anyio.move_on_after(END_WITHIN), suppress(ServiceError):
         async for _ in lines:

@@ -10,12 +10,13 @@ from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from types import ModuleType
 from typing import Any
 
+import aiohttp
 import httpx
 import orjson
 
 from ollama_mcp.engines.ollama_failures import as_object, failure
-from ollama_mcp.engines.transport import HEADERS, TIMEOUT, open_transport, read_body, read_lines, translated
-from ollama_mcp.errors import InvalidRequest
+from ollama_mcp.engines.transport import HEADERS, TIMEOUT, Answer, open_transport, read_body, read_lines, translated
+from ollama_mcp.errors import InvalidRequest, ServiceError
 
 ADVICE = "start it with `ollama serve`, or set OLLAMA_HOST to where it runs"
 
@@ -30,10 +31,11 @@ class OllamaClient:
         headers = dict(HEADERS)
         if api_key is not None:
             headers["Authorization"] = f"Bearer {api_key}"
+        self._transport = open_transport(address)
         self._client = _import_ollama().AsyncClient(
             host=address,
             headers=headers,
-            transport=open_transport(address),
+            transport=self._transport,
             timeout=TIMEOUT,
             trust_env=False,
             follow_redirects=False,
@@ -57,19 +59,34 @@ class OllamaClient:
             response = await self._http.send(request, stream=True)
         try:
             if response.status_code != httpx.codes.OK:
-                with self._translated():
-                    said = await read_body(response)
-                headers = response.headers
-                raise failure(
-                    response.status_code,
-                    said,
-                    model=None if body is None else body.get("model"),
-                    location=headers.get("location"),
-                    retry_after=headers.get("retry-after"),
-                )
+                raise await self._failure(response, response.status_code, body)
             yield response
         finally:
             await response.aclose()
+
+    @asynccontextmanager
+    async def post(self, path: str, body: Json) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """As `send`, past httpx: the way for answers of models, of which there are many."""
+        url, headers = str(self._http.base_url).rstrip("/") + path, dict(self._http.headers)
+        with self._translated():
+            response = await self._transport.post(url, headers, _encoded(body))
+        try:
+            if response.status != httpx.codes.OK:
+                raise await self._failure(response, response.status, body)
+            yield response
+        finally:
+            response.close()  # which keeps the connection if the answer has been read to its end
+
+    async def _failure(self, response: Answer, status: int, body: Json | None) -> ServiceError:
+        with self._translated():
+            said = await read_body(response)
+        return failure(
+            status,
+            said,
+            model=None if body is None else body.get("model"),
+            location=response.headers.get("location"),
+            retry_after=response.headers.get("retry-after"),
+        )
 
     async def call(self, method: str, path: str, body: Json | None = None) -> Json:
         """A whole answer."""
@@ -77,12 +94,15 @@ class OllamaClient:
             with self._translated():
                 return as_object(await read_body(response))
 
-    async def lines(self, response: httpx.Response, *, generating: bool) -> AsyncGenerator[bytes]:
-        """The lines of a streamed answer; `GenerationBroken` if one breaks off that a model is generating."""
-        async with aclosing(read_lines(response)) as lines:
+    async def lines(self, response: Answer, *, generating: bool) -> AsyncGenerator[list[bytes]]:
+        """The lines of a streamed answer, those together that came together.
+
+        `GenerationBroken` if one breaks off that a model is generating.
+        """
+        async with aclosing(read_lines(response)) as batches:
             with self._translated(started=generating):
-                async for line in lines:
-                    yield line
+                async for lines in batches:
+                    yield lines
 
     def _translated(self, *, started: bool = False) -> AbstractContextManager[None]:
         return translated("Ollama", self._address, started=started, advice=ADVICE)

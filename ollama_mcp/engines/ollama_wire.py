@@ -1,6 +1,6 @@
 """Chat in Ollama's JSON: a request becomes a body, and the lines of an answer become events. No I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import orjson
@@ -152,6 +152,14 @@ class ChatReader:
             )
         )
         return events
+
+    def read_all(self, lines: Iterable[bytes]) -> Generator[ChatEvent]:
+        """The events of lines, up to `Done`."""
+        for line in lines:
+            for event in self.read(line):
+                yield event
+                if isinstance(event, Done):
+                    return
 
     def broken(self, message: str) -> ServiceError:
         """The error for nonsense: before the answer has begun it may be no Ollama at all."""

@@ -16,6 +16,7 @@ from ollama_mcp.engines.base import (
     ModelInfo,
     PullProgress,
     RunningModel,
+    in_batches,
 )
 from ollama_mcp.engines.openai_models import entries_of, info_of, names_of, running_of
 from ollama_mcp.engines.openai_wire import Answer, chat_body, refuse_num_ctx, vectors_of, warnings_for
@@ -63,19 +64,18 @@ class OpenAIEngine:
         """The base URL."""
         return self._base_url
 
-    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatEvent]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[list[ChatEvent]]:
         """The answer as it comes, `Done` last. Closing the generator closes the connection."""
         model = request.model or ""
         body = chat_body(request)
         answer = Answer(model, lambda: f"call_{secrets.token_hex(12)}", warnings_for(request))
-        async with aclosing(self._client.lines(self._base_url + "/chat/completions", body, model=model)) as lines:
-            async for line in lines:
-                if delta := answer.read(line):
-                    yield delta
+        async with aclosing(self._client.lines(self._base_url + "/chat/completions", body, model=model)) as batches:
+            async for lines in batches:
+                for events in in_batches(answer.read_all(lines)):
+                    yield events
                 if answer.ended:
                     break
-        for event in answer.end():
-            yield event
+        yield answer.end()
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Vectors for texts; `ContextLengthExceeded` if one is too long."""

@@ -8,8 +8,10 @@ import httpx
 import orjson
 
 from ollama_mcp.engines.openai_failures import failure
-from ollama_mcp.engines.transport import HEADERS, TIMEOUT, open_transport, read_body, read_lines, translated
-from ollama_mcp.errors import EngineFailed, InvalidRequest
+from ollama_mcp.engines.transport import HEADERS, TIMEOUT, Answer, open_transport, read_body, read_lines, translated
+from ollama_mcp.errors import EngineFailed, InvalidRequest, ServiceError
+
+JSON_TYPE = {"Content-Type": "application/json"}
 
 
 class OpenAIClient:
@@ -21,8 +23,9 @@ class OpenAIClient:
     def __init__(self, address: str, *, api_key: str | None, title: str) -> None:
         self._address = address
         self._title = title
+        self._transport = open_transport(address)
         self._http = httpx.AsyncClient(
-            transport=open_transport(address),
+            transport=self._transport,
             headers=HEADERS | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
             timeout=TIMEOUT,
             trust_env=False,
@@ -46,38 +49,52 @@ class OpenAIClient:
                 status=httpx.codes.OK,
             ) from error
 
-    async def lines(self, url: str, body: Any, *, model: str | None) -> AsyncGenerator[bytes]:
-        """The lines of a streamed answer to a POST; closing the generator closes the connection."""
-        async with self._send("POST", url, body, model=model) as response, aclosing(read_lines(response)) as lines:
-            with self._translated(started=True):
-                async for line in lines:
-                    yield line
+    async def lines(self, url: str, body: Any, *, model: str | None) -> AsyncGenerator[list[bytes]]:
+        """The lines of a streamed answer to a POST, those together that came together.
+
+        Sent past httpx. Closing the generator closes the connection.
+        """
+        headers = dict(self._http.headers) | JSON_TYPE
+        with self._translated():
+            response = await self._transport.post(url, headers, _encoded(body))
+        try:
+            if response.status != httpx.codes.OK:
+                raise await self._failure(response, response.status, model)
+            async with aclosing(read_lines(response)) as batches:
+                with self._translated(started=True):
+                    async for lines in batches:
+                        yield lines
+        finally:
+            response.close()
 
     @asynccontextmanager
     async def _send(self, method: str, url: str, body: Any, *, model: str | None) -> AsyncGenerator[httpx.Response]:
         """An answer with status 200, its body unread."""
-        try:
-            content = None if body is None else orjson.dumps(body)
-        except orjson.JSONEncodeError as error:
-            raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error
-        headers = {"Content-Type": "application/json"} if content else None
+        content = None if body is None else _encoded(body)
         with self._translated():
-            request = self._http.build_request(method, url, content=content, headers=headers)
+            request = self._http.build_request(method, url, content=content, headers=JSON_TYPE if content else None)
             response = await self._http.send(request, stream=True)
         try:
             if response.status_code != httpx.codes.OK:
-                with self._translated():
-                    said = await read_body(response)
-                raise failure(
-                    response.status_code,
-                    said,
-                    model=model,
-                    location=response.headers.get("location"),
-                    retry_after=response.headers.get("retry-after"),
-                )
+                raise await self._failure(response, response.status_code, model)
             yield response
         finally:
             await response.aclose()
 
+    async def _failure(self, response: Answer, status: int, model: str | None) -> ServiceError:
+        with self._translated():
+            said = await read_body(response)
+        headers = response.headers
+        return failure(
+            status, said, model=model, location=headers.get("location"), retry_after=headers.get("retry-after")
+        )
+
     def _translated(self, *, started: bool = False) -> AbstractContextManager[None]:
         return translated(self._title, self._address, started=started)
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error

@@ -1,6 +1,6 @@
 """Between our words and OpenAI's JSON: a request to a body, the events of a stream to ours. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,6 +146,14 @@ class Answer:
             self.ended = True
             return None
         return self._event(data)
+
+    def read_all(self, lines: Iterable[bytes]) -> Generator[ChatEvent]:
+        """What lines of the stream add to the answer, up to its end."""
+        for line in lines:
+            if (delta := self.read(line)) is not None:
+                yield delta
+            if self.ended:
+                return
 
     def _event(self, data: bytes) -> Delta | None:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ollama_mcp.chat import ChatEvent, ChatResult, Delta, ToolCall, Usage
+from ollama_mcp.chat import ChatEvent, ChatResult, Delta, Done, ToolCall, Usage
 from ollama_mcp.openai_api.body import read_body
 from ollama_mcp.openai_api.disconnect import unless_gone
 from ollama_mcp.openai_api.schemas import ChatCompletionBody
@@ -93,47 +93,65 @@ def _call_deltas(first: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]
     return [{"index": first + offset, **call.model_dump()} for offset, call in enumerate(calls)]
 
 
-async def _chunks(answer: AsyncGenerator[ChatEvent], model: str, *, usage: bool) -> AsyncGenerator[bytes]:
-    """The events of an answer as chunks; the role goes with the first."""
-    shared = {
-        "id": new_id("chatcmpl-"),
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": model,
-    }
-    # What is the same in each chunk is encoded once.
-    head = b"data: " + dumps(shared)[:-1] + b',"choices":['
-    tail = b'],"usage":null}\n\n' if usage else b"]}\n\n"
+async def _chunks(answer: AsyncGenerator[list[ChatEvent]], model: str, *, usage: bool) -> AsyncGenerator[bytes]:
+    """The events of an answer as chunks, those together that came together; the role goes with the first."""
+    chunks = _Chunks(model, usage=usage)
+    opening = chunks.delta({"role": "assistant", "content": ""})
+    async with aclosing(answer) as batches:
+        async for events in batches:
+            if data := b"".join(map(chunks.of, events)):
+                yield opening + data
+                opening = b""
 
-    def chunk(delta: dict[str, Any], tokens: Any = ()) -> bytes:
+
+class _Chunks:
+    """Writes the events of one answer."""
+
+    def __init__(self, model: str, *, usage: bool) -> None:
+        self._usage = usage
+        self._shared = {
+            "id": new_id("chatcmpl-"),
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": model,
+        }
+        # What is the same in each chunk is encoded once.
+        self._head = b"data: " + dumps(self._shared)[:-1] + b',"choices":['
+        self._tail = b'],"usage":null}\n\n' if usage else b"]}\n\n"
+        self._text_head = self._head + b'{"index":0,"delta":{"content":'
+        self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
+        self._calls = 0
+
+    def of(self, event: ChatEvent) -> bytes:
+        """The chunk of an event; b"" if it has nothing to say."""
+        if not isinstance(event, Delta):
+            return self._end(event)
+        if not (event.reasoning or event.tool_calls or event.logprobs):
+            return self._text_head + dumps(event.content) + self._text_tail if event.content else b""
+        delta: dict[str, Any] = {}
+        if event.content:
+            delta["content"] = event.content
+        if event.reasoning:
+            delta |= _reasoning(event.reasoning)
+        if event.tool_calls:
+            delta["tool_calls"] = _call_deltas(self._calls, event.tool_calls)
+            self._calls += len(event.tool_calls)
+        return self.delta(delta, event.logprobs)
+
+    def delta(self, delta: dict[str, Any], tokens: Any = ()) -> bytes:
+        """A chunk with a piece of the answer."""
         choice = {"index": 0, "delta": delta, "logprobs": _logprobs(tokens), "finish_reason": None}
-        return head + dumps(choice) + tail
+        return self._head + dumps(choice) + self._tail
 
-    opening = chunk({"role": "assistant", "content": ""})
-    calls = 0
-    async with aclosing(answer) as events:
-        async for event in events:
-            if isinstance(event, Delta):
-                delta: dict[str, Any] = {}
-                if event.content:
-                    delta["content"] = event.content
-                if event.reasoning:
-                    delta |= _reasoning(event.reasoning)
-                if event.tool_calls:
-                    delta["tool_calls"] = _call_deltas(calls, event.tool_calls)
-                    calls += len(event.tool_calls)
-                if delta or event.logprobs:
-                    yield opening + chunk(delta, event.logprobs)
-                    opening = b""
-                continue
-            choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": event.finish_reason}
-            last = {**shared, "choices": [choice]}
-            if usage:
-                last["usage"] = None
-            if event.warnings:
-                last["warnings"] = event.warnings
-            yield opening + b"data: " + dumps(last) + b"\n\n"
-            if usage:
-                counts = {**shared, "choices": [], "usage": usage_of(event.usage)}
-                yield b"data: " + dumps(counts) + b"\n\n"
-            yield DONE
+    def _end(self, event: Done) -> bytes:
+        choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": event.finish_reason}
+        last = {**self._shared, "choices": [choice]}
+        if self._usage:
+            last["usage"] = None
+        if event.warnings:
+            last["warnings"] = event.warnings
+        data = b"data: " + dumps(last) + b"\n\n"
+        if self._usage:
+            counts = {**self._shared, "choices": [], "usage": usage_of(event.usage)}
+            data += b"data: " + dumps(counts) + b"\n\n"
+        return data + DONE

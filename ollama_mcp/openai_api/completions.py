@@ -78,7 +78,7 @@ class _Offsets:
 
 
 async def _chunks(
-    answer: AsyncGenerator[ChatEvent], shared: dict[str, Any], echo: str, *, usage: bool
+    answer: AsyncGenerator[list[ChatEvent]], shared: dict[str, Any], echo: str, *, usage: bool
 ) -> AsyncGenerator[bytes]:
     offsets = _Offsets(len(echo))
     extra = {"usage": None} if usage else {}
@@ -87,16 +87,20 @@ async def _chunks(
         return b"data: " + dumps({**shared, **values}) + b"\n\n"
 
     opening = chunk(choices=[_choice(echo, None, None)], **extra) if echo else b""
-    async with aclosing(answer) as events:
-        async for event in events:
-            if isinstance(event, Delta):
-                if event.content or event.logprobs:
-                    choice = _choice(event.content, offsets.logprobs(event.logprobs), None)
-                    yield opening + chunk(choices=[choice], **extra)
-                    opening = b""
-                continue
-            warned = {"warnings": event.warnings} if event.warnings else {}
-            yield opening + chunk(choices=[_choice("", None, _finish(event))], **extra, **warned)
-            if usage:
-                yield chunk(choices=[], usage=usage_of(event.usage))
-            yield DONE
+
+    def written(event: ChatEvent) -> bytes:
+        if isinstance(event, Delta):
+            if not event.content and not event.logprobs:
+                return b""
+            return chunk(choices=[_choice(event.content, offsets.logprobs(event.logprobs), None)], **extra)
+        warned = {"warnings": event.warnings} if event.warnings else {}
+        end = chunk(choices=[_choice("", None, _finish(event))], **extra, **warned)
+        if usage:
+            end += chunk(choices=[], usage=usage_of(event.usage))
+        return end + DONE
+
+    async with aclosing(answer) as batches:
+        async for events in batches:
+            if data := b"".join(map(written, events)):
+                yield opening + data
+                opening = b""

@@ -60,16 +60,17 @@ class Responses:
         return JSON(answer.response())
 
 
-async def _events(events: AsyncGenerator[ChatEvent], answer: Answer) -> AsyncGenerator[bytes]:
+async def _events(batches: AsyncGenerator[list[ChatEvent]], answer: Answer) -> AsyncGenerator[bytes]:
     opened = False
-    async with aclosing(events):
-        async for event in events:
+    async with aclosing(batches):
+        async for events in batches:
             data = b"" if opened else answer.start()
             opened = True
-            if isinstance(event, Delta):
-                data += answer.add(event)
-            else:
-                data += answer.finish(event.finish_reason, event.usage, event.warnings) + DONE
+            for event in events:
+                if isinstance(event, Delta):
+                    data += answer.add(event)
+                else:
+                    data += answer.finish(event.finish_reason, event.usage, event.warnings) + DONE
             if data:
                 yield data
 

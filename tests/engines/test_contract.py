@@ -16,6 +16,7 @@ from ollama_mcp.engines.openai import OpenAIEngine
 from ollama_mcp.errors import ModelNotFound, Unsupported
 from tests.fake_ollama import FakeOllama, answer
 from tests.fake_openai import CHAT, EMBEDDINGS, MODELS, base_url, lists, says
+from tests.harness import each
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +77,7 @@ def hello(**fields: object) -> ChatRequest:
 
 
 async def test_an_answer_is_pieces_and_then_its_end(engine: Engine) -> None:
-    *pieces, done = [event async for event in engine.chat(hello())]
+    *pieces, done = [event async for event in each(engine.chat(hello()))]
     assert pieces
     assert all(isinstance(piece, Delta) and piece.content for piece in pieces)
     assert isinstance(done, Done)

@@ -27,6 +27,7 @@ from ollama_mcp.errors import (
     ModelNotFound,
     Unsupported,
 )
+from tests.harness import each
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +84,7 @@ def bundled_file() -> Path:
 
 @needs_model
 async def test_real_tokens_come_with_their_counts_and_times(shared: EmbeddedEngine) -> None:
-    found = [event async for event in shared.chat(ask(max_tokens=5))]
+    found = [event async for event in each(shared.chat(ask(max_tokens=5)))]
     *deltas, done = found
     assert isinstance(done, Done)
     assert all(isinstance(delta, Delta) and delta.content for delta in deltas)

@@ -43,6 +43,7 @@ from tests.fake_ollama import (
     says,
     stream,
 )
+from tests.harness import each
 
 pytestmark = pytest.mark.anyio
 
@@ -71,7 +72,7 @@ async def ask(engine: Engine, text: str = "Hello there", **fields: Any) -> ChatR
 async def test_an_answer_comes_as_it_is_made(fake: FakeOllama, engine: OllamaEngine):
     gate = Gate()
     fake.chat_script = [stream(line("One"), gate, line(" two"), last())]
-    async with aclosing(engine.chat(request())) as events:
+    async with aclosing(each(engine.chat(request()))) as events:
         assert await anext(events) == Delta(content="One")
         gate.open()
         assert await anext(events) == Delta(content=" two")
@@ -224,7 +225,7 @@ async def test_a_fault_is_told_as_what_it_is(
 
 async def test_what_came_before_a_break_has_been_given(fake: FakeOllama, engine: OllamaEngine):
     fake.chat_script = [stream(line("Hel"), line("lo"), CLOSE)]
-    async with aclosing(engine.chat(request())) as events:
+    async with aclosing(each(engine.chat(request()))) as events:
         assert [await anext(events), await anext(events)] == [Delta(content="Hel"), Delta(content="lo")]
         with pytest.raises(GenerationBroken):
             await anext(events)
@@ -291,7 +292,7 @@ async def test_text_that_utf8_cannot_hold_is_refused(engine: OllamaEngine):
 
 async def test_closing_an_answer_in_the_middle_stops_it_at_once(fake: FakeOllama, engine: OllamaEngine):
     fake.chat_script = [stream(line("Hel"), HANG)]
-    events = engine.chat(request())
+    events = each(engine.chat(request()))
     assert await anext(events) == Delta(content="Hel")
     await events.aclose()
     await fake.wait_disconnected(within=1)
@@ -311,7 +312,7 @@ async def test_a_caller_cancelled_between_tokens_stops_the_request(fake: FakeOll
     first = asyncio.Event()
 
     async def listen() -> None:
-        async with aclosing(engine.chat(request())) as events:
+        async with aclosing(each(engine.chat(request()))) as events:
             async for _ in events:
                 first.set()
 

@@ -20,6 +20,7 @@ from ollama_mcp.errors import ConfigurationError, InvalidRequest, ServiceError
 from ollama_mcp.settings import parse_ollama_host
 from ollama_mcp.strict_json import loads
 from tests.fake_ollama import last, line
+from tests.harness import each
 
 settings.register_profile("quick", deadline=None, max_examples=100)
 QUICK = settings.get_profile("quick")
@@ -52,7 +53,7 @@ def test_lines_are_the_same_wherever_the_bytes_are_split(lines: list[bytes], pla
             for piece in split(end.join(lines), places):
                 yield piece
 
-        return [found async for found in read_lines(httpx.Response(200, content=pieces()))]
+        return [found async for found in each(read_lines(httpx.Response(200, content=pieces())))]
 
     assert anyio.run(read) == [stripped for text in lines if (stripped := text.strip())]
 

@@ -21,6 +21,7 @@ from ollama_mcp.errors import (
 )
 from tests.fake_ollama import CLOSE, HANG, RESET, FakeOllama, Gate, Responder, answer, close
 from tests.fake_openai import CHAT, DONE, EMBEDDINGS, MODELS, base_url, chunk, event, events, lists, refuses, says
+from tests.harness import each
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ async def engine(fake: FakeOllama) -> AsyncIterator[OpenAIEngine]:
 
 
 async def all_of(engine: Engine, request: ChatRequest = HELLO) -> list[ChatEvent]:
-    return [event async for event in engine.chat(request)]
+    return [event async for event in each(engine.chat(request))]
 
 
 async def test_an_answer_comes_piece_by_piece_and_ends_with_its_counts(fake: FakeOllama, engine: Engine) -> None:
@@ -50,7 +51,7 @@ async def test_an_answer_comes_piece_by_piece_and_ends_with_its_counts(fake: Fak
 async def test_a_piece_is_passed_on_before_the_next_one_is_sent(fake: FakeOllama, engine: Engine) -> None:
     gate = Gate()
     fake.on(CHAT, events(chunk(content="first"), gate, chunk("stop"), DONE))
-    answer_ = engine.chat(HELLO)
+    answer_ = each(engine.chat(HELLO))
     assert await anext(answer_) == Delta(content="first")
     gate.open()
     assert isinstance(await anext(answer_), Done)
@@ -67,7 +68,7 @@ async def test_the_key_goes_into_its_header_and_nowhere_else(fake: FakeOllama, e
 
 async def test_closing_the_generator_closes_the_connection(fake: FakeOllama, engine: Engine) -> None:
     fake.on(CHAT, events(chunk(content="on and on"), HANG))
-    answer_ = engine.chat(HELLO)
+    answer_ = each(engine.chat(HELLO))
     await anext(answer_)
     await answer_.aclose()
     await fake.wait_disconnected(within=1)
@@ -104,7 +105,7 @@ async def test_every_spelling_of_a_stream_is_read(fake: FakeOllama, engine: Engi
 )
 async def test_a_stream_without_its_end_is_an_error(fake: FakeOllama, engine: Engine, ending: list[bytes]) -> None:
     fake.on(CHAT, events(chunk(content="some"), *ending))
-    answer_ = engine.chat(HELLO)
+    answer_ = each(engine.chat(HELLO))
     assert await anext(answer_) == Delta(content="some")
     with pytest.raises(GenerationBroken):
         await anext(answer_)

@@ -10,6 +10,7 @@ from ollama_mcp.engines import transport
 from ollama_mcp.engines.transport import TIMEOUT, open_transport, read_body, read_lines, translated
 from ollama_mcp.errors import EngineFailed, EngineUnavailable, GenerationBroken
 from tests.fake_ollama import CLOSE, RESET, Exchange, FakeOllama, Responder, answer, close, reset, stream
+from tests.harness import each
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,7 @@ async def fetch(address: str, path: str = "/x", method: str = "POST") -> list[by
             response = await client.send(client.build_request(method, path, content=b"{}"), stream=True)
         try:
             with translated("Ollama", address, started=True):
-                return [line async for line in read_lines(response)]
+                return [line async for line in each(read_lines(response))]
         finally:
             await response.aclose()
 
@@ -113,7 +114,7 @@ async def test_lines_end_at_line_feeds_alone_wherever_the_bytes_are_split():
 
     for ends in (*((place,) for place in range(len(data))), range(1, len(data))):
         response = httpx.Response(200, content=pieces(*ends))
-        assert [line async for line in read_lines(response)] == lines
+        assert [line async for line in each(read_lines(response))] == lines
 
 
 async def test_a_line_without_end_is_refused(fake: FakeOllama, monkeypatch: pytest.MonkeyPatch):
