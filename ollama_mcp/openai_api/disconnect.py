@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -13,34 +15,57 @@ from ollama_mcp.errors import ServerEnding
 Result = TypeVar("Result")
 
 
-async def client_gone(receive: Receive) -> None:
-    """Return once the client has closed its connection; its body must have been read."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class WhileThere:
+    """A block that is cancelled, and left without an exception, when the client leaves; its body must have been read.
+
+    The block runs in the task it stands in: one more for each request would cost as much as reading it.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.left = False
+
+    async def __aenter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("only within a task")
+        self._task = task
+        self._watch = asyncio.create_task(self._gone())
+        self._watch.add_done_callback(self._on_gone)
+        return self
+
+    async def _gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _on_gone(self, watch: asyncio.Task[None]) -> None:
+        watch.result()
+        self.left = True
+        self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._watch.remove_done_callback(self._on_gone)
+        self._watch.cancel()
+        if not self.left:
+            return False
+        if kind is None:  # it had ended by itself: the cancellation is still to come
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        self._task.uncancel()
+        return kind is asyncio.CancelledError
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
     """The result of the work, which is cancelled, with `ClientDisconnect`, if the client leaves before."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(client_gone(request.receive))
     try:
-        try:
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            # uvicorn cancels a request once it was told to end and has waited long enough; nobody else does.
-            raise ServerEnding from None
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        await end(task, gone)
-
-
-async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have ended; what they raised is for their owner to look at before."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        async with WhileThere(request.receive):
+            return await work
+    except asyncio.CancelledError:
+        # uvicorn cancels a request once it was told to end and has waited long enough; nobody else does.
+        raise ServerEnding from None
+    raise ClientDisconnect
 
 
 async def on_client_gone(request: Request, error: Exception) -> Response:

@@ -3,19 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ollama_mcp.errors import ServerEnding, ServiceError
-from ollama_mcp.openai_api.disconnect import client_gone, end
+from ollama_mcp.openai_api.disconnect import WhileThere
 from ollama_mcp.openai_api.errors import body_of
 from ollama_mcp.openai_api.middleware import log_failure
 from ollama_mcp.openai_api.wire import dumps
 
 PING = b": ping\n\n"
-MOST_WAITING = 64
-"""How many events may be read ahead of a client that does not take them."""
 
 DONE = b"data: [DONE]\n\n"
 
@@ -50,80 +49,73 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the events or the client have ended."""
-        clock = asyncio.get_running_loop().time
-        started, writing = False, False
-        last = clock()
-
-        async def write(data: bytes) -> None:
-            nonlocal started, writing, last
-            writing = True
-            if not started:
-                started = True
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-            writing = False
-            last = clock()
-
-        # Events that are there at once leave in one write, since a write costs more than all else about an event:
-        # while events come without a wait, only the reader runs.
-        waiting: list[bytes] = []
-        arrived, room = asyncio.Event(), asyncio.Event()
-        ended = False
-
-        async def read_all() -> None:
-            nonlocal ended
-            try:
-                async with aclosing(self._events) as events:
-                    async for event in events:
-                        waiting.append(event)
-                        arrived.set()
-                        if len(waiting) >= MOST_WAITING:
-                            room.clear()
-                            await room.wait()
-            finally:
-                ended = True
-                arrived.set()
-
-        # The events are read in one task from start to end: a wait with a timeout around each of them
-        # would cancel the generator that makes them.
-        reader = asyncio.create_task(read_all())
-
-        async def write_all() -> None:
-            while waiting or not ended:
-                await arrived.wait()
-                arrived.clear()
-                if waiting:
-                    data = b"".join(waiting)
-                    waiting.clear()
-                    room.set()
-                    await write(data)
-            await reader
-
-        writer = asyncio.create_task(write_all())
-        gone = asyncio.create_task(client_gone(receive))
+        writer = _Writer(send, self.raw_headers, self._heartbeat)
         try:
-            while not writer.done():
-                pause = self._heartbeat if writing else max(0.0, last + self._heartbeat - clock())
-                await asyncio.wait({writer, gone}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    return
-                if not writer.done() and not writing and clock() - last >= self._heartbeat:
-                    await write(PING)
-            if (error := writer.exception()) is not None:
-                if not started or not isinstance(error, Exception):
-                    raise error
-                if not isinstance(error, ServiceError):
-                    log_failure(error, "stream")
-                await write(self._failure(error))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async with WhileThere(receive) as client, aclosing(self._events) as events:
+                async for data in events:
+                    await writer.write(data)
+            if not client.left:
+                await writer.end()
         except asyncio.CancelledError:
             # uvicorn was told to end and has waited long enough. A client that does not read is not waited for.
-            await end(writer, gone)
-            if writing:
+            if writer.busy:
                 raise
-            if not started:
+            if not writer.started:
                 raise ServerEnding from None
-            await write(self._failure(ServerEnding()))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await writer.end(self._failure(ServerEnding()))
+        except Exception as error:
+            if not writer.started:
+                raise
+            if not isinstance(error, ServiceError):
+                log_failure(error, "stream")
+            await writer.end(self._failure(error))
         finally:
-            await end(writer, reader, gone)
+            writer.close()
+
+
+class _Writer:
+    """One answer on its way out, with a ping after each `heartbeat` seconds without anything else."""
+
+    def __init__(self, send: Send, headers: Any, heartbeat: float) -> None:
+        self.started = False
+        self.busy = False
+        """Whether a write is under way, which it stays for as long as the client does not read."""
+        self._send = send
+        self._headers = headers
+        self._heartbeat = heartbeat
+        self._turn = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timer = self._loop.call_later(heartbeat, self._beat)
+        self._ping: asyncio.Task[None] | None = None
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the answer."""
+        async with self._turn:
+            self.busy = True
+            if not self.started:
+                self.started = True
+                await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            self.busy = False
+        self._last = self._loop.time()
+
+    async def end(self, data: bytes = b"") -> None:
+        """Send the last part; there must have been one before."""
+        self.close()
+        async with self._turn:
+            await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    def _beat(self) -> None:
+        pause = self._heartbeat - (self._loop.time() - self._last)
+        if pause <= 0:
+            pause = self._heartbeat
+            if not self.busy:
+                self._ping = self._loop.create_task(self.write(PING))
+        self._timer = self._loop.call_later(pause, self._beat)
+
+    def close(self) -> None:
+        """Send no more pings."""
+        self._timer.cancel()
+        if self._ping is not None:
+            self._ping.cancel()
