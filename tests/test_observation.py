@@ -58,7 +58,7 @@ def test_metrics_count_requests_tokens_times_and_errors() -> None:
         embedded = httpx.post(f"{url}/v1/embeddings", json={"model": "nomic-embed-text", "input": ["a", "b"]})
         httpx.get(f"{url}/v1/models/qwen3:8b")
         httpx.get(f"{url}/no/such/page")
-        httpx.request("BREW", f"{url}/v1/models")
+        httpx.request("PATCH", f"{url}/v1/models")
         counted = samples(url)
     assert statuses == [200, 200, 502, 502]
     assert embedded.status_code == 200

@@ -101,6 +101,10 @@ def _instruct(messages: list[dict[str, Any]], text: str) -> None:
         messages.insert(0, {"role": "system", "content": text})
 
 
+_NOTHING = Delta()
+_NONE: list[Any] = []
+
+
 class ChatReader:
     """Reads the lines of one answer, in order; `new_id` makes the id of a tool call that has none."""
 
@@ -131,8 +135,8 @@ class ChatReader:
         delta = self._delta(found)
         self._started = True
         if not found.get("done"):
-            return [] if delta == Delta() and not self._held_back else [delta]
-        events: list[ChatEvent] = [] if delta == Delta() else [delta]
+            return [] if delta == _NOTHING and not self._held_back else [delta]
+        events: list[ChatEvent] = [] if delta == _NOTHING else [delta]
         reason = found.get("done_reason")
         if self._forced:
             events.append(self._forced_call(cut=reason == "length"))
@@ -189,7 +193,7 @@ class ChatReader:
         if not isinstance(message, dict):
             raise self.broken("Ollama sent a line without a message.")
         content, thinking = message.get("content") or "", message.get("thinking") or ""
-        calls, logprobs = message.get("tool_calls") or [], line.get("logprobs") or []
+        calls, logprobs = message.get("tool_calls") or _NONE, line.get("logprobs") or _NONE
         if not isinstance(content, str) or not isinstance(thinking, str):
             raise self.broken("Ollama sent a message whose content is not a text.")
         if not isinstance(calls, list) or not isinstance(logprobs, list):
@@ -198,10 +202,10 @@ class ChatReader:
             self._held_back.append(content)
             content = ""
         return Delta(
-            content=content,
-            reasoning=thinking,
-            tool_calls=tuple(self._received_calls(calls)),
-            logprobs=tuple(self._logprob(token) for token in logprobs),
+            content,
+            thinking,
+            tuple(self._received_calls(calls)) if calls else (),
+            tuple(self._logprob(token) for token in logprobs) if logprobs else (),
         )
 
     def _received_calls(self, calls: list[Any]) -> list[ToolCall]:
