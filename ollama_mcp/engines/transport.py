@@ -149,6 +149,8 @@ def translated(
             raise EngineUnavailable(
                 f"Failed to connect to {engine} at {address}: {_reason(error)}; {advice}."
             ) from error
+        if _unanswered(error):
+            raise EngineUnavailable(f"{engine} at {address} gave no answer: {_reason(error)}; {advice}.") from error
         raise EngineFailed(f"{engine} at {address} gave no valid answer: {_reason(error)}.") from error
 
 
@@ -163,6 +165,14 @@ def _never_connected(error: Exception) -> bool:
 
 def _broke(error: Exception) -> bool:
     return isinstance(_cause(error), aiohttp.ClientConnectionError) and not _never_connected(error)
+
+
+def _unanswered(error: Exception) -> bool:
+    # Of an answer that ended within its head, aiohttp puts what it has in the place of the message.
+    half = isinstance(error.__cause__, aiohttp.ServerDisconnectedError) and not isinstance(
+        error.__cause__.message, str
+    )
+    return _broke(error) and not half
 
 
 def _reason(error: Exception) -> str:

@@ -19,7 +19,7 @@ from ollama_mcp.errors import (
     ServiceError,
     Unsupported,
 )
-from tests.fake_ollama import CLOSE, HANG, RESET, FakeOllama, Gate, Responder, answer, close
+from tests.fake_ollama import CLOSE, HANG, RESET, FakeOllama, Gate, Responder, answer, close, reset
 from tests.fake_openai import CHAT, DONE, EMBEDDINGS, MODELS, base_url, chunk, event, events, lists, refuses, says
 from tests.harness import each
 
@@ -126,7 +126,8 @@ async def test_a_stream_without_its_end_is_an_error(fake: FakeOllama, engine: En
         (answer(502, "<html>Bad Gateway</html>"), EngineFailed),
         (answer(200, "<html>Welcome</html>"), EngineFailed),
         (answer(200, {"choices": [{"message": {"content": "not streamed"}}]}), EngineFailed),
-        (close, EngineFailed),
+        (reset, EngineUnavailable),
+        (close, EngineUnavailable),
     ],
 )
 async def test_what_the_server_refuses_is_told_before_any_piece(

@@ -62,11 +62,11 @@ async def test_connecting_to_a_black_hole_ends(full_port: int):
 
 
 @pytest.mark.parametrize("responder", [reset, close])
-async def test_a_connection_that_ends_without_an_answer_is_a_failure_and_not_an_absence(
+async def test_a_connection_that_ends_before_the_answer_is_an_unavailable_engine(
     fake: FakeOllama, responder: Responder
 ):
     fake.on("/x", responder)
-    with pytest.raises(EngineFailed, match="gave no valid answer"):
+    with pytest.raises(EngineUnavailable, match=rf"{fake.url} gave no answer: .*; check that it is running there"):
         await fetch(fake.url)
     assert len(fake.requests) == 1, "a request that broke a new connection is not sent again"
 
@@ -157,7 +157,7 @@ async def test_a_request_is_not_sent_a_third_time(fake: FakeOllama, method: str)
     async with connected(fake.url) as client:
         await client.get("/api/version")
         fake.on("/x", close)
-        with pytest.raises(EngineFailed), translated("Ollama", fake.url):
+        with pytest.raises(EngineUnavailable), translated("Ollama", fake.url):
             await client.request(method, "/x", content=b"{}")
     assert [request.path for request in fake.requests] == ["/api/version", "/x", "/x"]
 

@@ -21,6 +21,8 @@ from tests.fake_ollama import (
     stream,
 )
 
+ADDRESS = "<address>"
+"""Stands for the fake's own in what a caller must be told."""
 TEXT = "Hello \u0085\u2028there."
 
 
@@ -82,6 +84,11 @@ async def never_loads(exchange: Exchange) -> None:
     await exchange.hang()
 
 
+def unanswered(name: str, responder: Responder) -> Fault:
+    says = f"Ollama at {ADDRESS} gave no answer: "
+    return Fault(name, responder, "EngineUnavailable", 503, 3, says)
+
+
 def no_answer(name: str, responder: Responder) -> Fault:
     return Fault(name, responder, "EngineFailed", 502, 5, "gave no valid answer")
 
@@ -114,8 +121,8 @@ BAD_CHUNK = [
 
 FAULTS = [
     # Connections that end before an answer
-    no_answer("reset before the reply", reset),
-    no_answer("closed before the reply", close),
+    unanswered("reset before the reply", reset),
+    unanswered("closed before the reply", close),
     no_answer("closed in the head", raw(b"HTTP/1.1 200 OK\r\nContent-")),
     no_answer("no HTTP", raw(b"SSH-2.0-OpenSSH_9.6\r\n")),
     # Silence
