@@ -9,7 +9,7 @@ import anyio
 from ollama_mcp import logs
 from ollama_mcp.catalog import ListedModel
 from ollama_mcp.engines.base import PullProgress
-from ollama_mcp.errors import EngineFailed, ServiceError
+from ollama_mcp.errors import GenerationBroken, ServiceError
 from ollama_mcp.exit_codes import UNREACHABLE, complain, exit_code
 from ollama_mcp.serve import build_service
 from ollama_mcp.service import Service
@@ -94,7 +94,7 @@ async def _pull(service: Service, model: str, *, as_json: bool) -> int:
     if not as_json and sys.stderr.isatty() and last.total:
         print(file=sys.stderr)
     if last.status != "success":
-        raise EngineFailed(f"The download of {model} stopped at {last.status!r}; run the command again to go on.")
+        raise GenerationBroken(f"The download of {model} stopped at {last.status!r}; run the command again to go on.")
     return 0
 
 

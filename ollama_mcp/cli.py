@@ -13,7 +13,7 @@ from ollama_mcp.errors import ConfigurationError
 EXIT_CODES = """exit codes:
   0  done                                4  the engine was silent for too long
   1  an error of ollama-mcp itself       5  the engine refused (no such model, bad request)
-  2  wrong arguments or settings         6  the answer broke off
+  2  wrong arguments or settings         6  the answer broke off, or makes no sense
   3  the engine cannot be reached        7  the engine is busy
   130  stopped by Ctrl-C"""
 

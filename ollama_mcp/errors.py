@@ -10,7 +10,8 @@ ServiceError
 │   └── QueueFull             so is the queue before it
 ├── EngineTimeout             the engine was silent for too long
 ├── EngineRejected            the engine did not accept our credentials or our address
-├── EngineFailed              the engine answered with a failure or with nonsense
+├── EngineFailed              the engine answered with a failure
+│   └── MalformedAnswer       with nonsense
 ├── ServerEnding              the server was told to end before the answer was whole
 └── GenerationBroken          an answer began and did not end as it should
     └── PromptTruncated       the answer was made from a prompt the engine had cut
@@ -98,11 +99,15 @@ class EngineRejected(ServiceError):
 
 
 class EngineFailed(ServiceError):
-    """The engine answered with a failure or with nonsense; `status` is its HTTP status, if any."""
+    """The engine answered with a failure; `status` is its HTTP status, if any."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class MalformedAnswer(EngineFailed):
+    """The engine answered with nonsense, so that it may not be what it is taken for."""
 
 
 class ServerEnding(ServiceError):

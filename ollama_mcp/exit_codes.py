@@ -14,6 +14,7 @@ _BY_ERROR: dict[type[errors.ServiceError], int] = {
     errors.ModelNotFound: 5,
     errors.EngineRejected: 5,
     errors.EngineFailed: 5,
+    errors.MalformedAnswer: 6,
     errors.GenerationBroken: 6,
     errors.EngineBusy: 7,
 }

@@ -29,7 +29,7 @@ from ollama_mcp.engines.ollama_embed import embed_body, embed_result
 from ollama_mcp.engines.ollama_failures import as_object
 from ollama_mcp.engines.ollama_models import details_of, models_of, progress_of, pull_failure, running_of
 from ollama_mcp.engines.ollama_wire import ChatReader, chat_body
-from ollama_mcp.errors import EngineFailed, ServiceError, Unsupported
+from ollama_mcp.errors import EngineFailed, GenerationBroken, MalformedAnswer, ServiceError, Unsupported
 from ollama_mcp.settings import EngineName
 
 if TYPE_CHECKING:
@@ -150,7 +150,9 @@ class OllamaEngine:
                     yield progress_of(step)
                     if step.get("status") == "success":
                         return
-        raise EngineFailed(f"Ollama stopped downloading {model} before its end; pull it again to go on from there.")
+        raise GenerationBroken(
+            f"Ollama stopped downloading {model} before its end; pull it again to go on from there."
+        )
 
     async def delete(self, model: str) -> None:
         """Remove a model from the disk."""
@@ -173,7 +175,7 @@ class OllamaEngine:
             try:
                 async for lines in batches:
                     yield lines
-            except EngineFailed as error:
+            except MalformedAnswer as error:
                 raise reader.broken(error.message) from error
 
     @property

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ollama_mcp.engines.base import DecideRequest, Decision
-from ollama_mcp.errors import EngineFailed
+from ollama_mcp.errors import MalformedAnswer
 
 QUESTION = "decision"
 
@@ -38,4 +38,4 @@ def decision_of(answer: dict[str, Any], request: DecideRequest) -> Decision:
             probabilities = {choice: named[choice] for choice in request.choices}
         return Decision(model=str(answer.get("model") or request.model), probabilities=probabilities)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise EngineFailed("Ollama decided in a form that is not known; use a newer ollama-mcp.") from error
+        raise MalformedAnswer("Ollama decided in a form that is not known; use a newer ollama-mcp.") from error

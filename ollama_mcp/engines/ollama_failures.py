@@ -12,6 +12,7 @@ from ollama_mcp.errors import (
     EngineFailed,
     EngineRejected,
     InvalidRequest,
+    MalformedAnswer,
     ModelNotFound,
     ServiceError,
     Unsupported,
@@ -112,7 +113,7 @@ def as_object(text: bytes) -> dict[str, Any]:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise EngineFailed(NONSENSE) from error
+        raise MalformedAnswer(NONSENSE) from error
     if not isinstance(found, dict):
-        raise EngineFailed(NONSENSE)
+        raise MalformedAnswer(NONSENSE)
     return found

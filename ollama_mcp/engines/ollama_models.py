@@ -7,7 +7,7 @@ import orjson
 
 from ollama_mcp.engines.base import ModelDetails, ModelInfo, PullProgress, RunningModel
 from ollama_mcp.engines.ollama_failures import words_of
-from ollama_mcp.errors import EngineFailed, ModelNotFound, ServiceError
+from ollama_mcp.errors import EngineFailed, MalformedAnswer, ModelNotFound, ServiceError
 
 
 def models_of(answer: dict[str, Any]) -> list[ModelInfo]:
@@ -110,14 +110,16 @@ def _entries(answer: dict[str, Any]) -> list[dict[str, Any]]:
     if entries is None:  # how Go writes an empty list that was never filled
         return []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise EngineFailed("Ollama sent a list of models that is none; check that the address is that of an Ollama.")
+        raise MalformedAnswer(
+            "Ollama sent a list of models that is none; check that the address is that of an Ollama."
+        )
     return entries
 
 
 def _name(entry: dict[str, Any]) -> str:
     name = _text(entry, "name") or _text(entry, "model")
     if name is None:
-        raise EngineFailed("Ollama listed a model without a name; check that the address is that of an Ollama.")
+        raise MalformedAnswer("Ollama listed a model without a name; check that the address is that of an Ollama.")
     return name
 
 

@@ -9,7 +9,7 @@ from ollama_mcp.chat import ChatEvent, ChatRequest, Delta, Done, FinishReason, F
 from ollama_mcp.engines.ollama_failures import failure, words_of
 from ollama_mcp.engines.ollama_options import options_of
 from ollama_mcp.engines.ollama_tool_choice import call_schema, forced_tools, instruction, read_call
-from ollama_mcp.errors import EngineFailed, GenerationBroken, InvalidRequest, ServiceError
+from ollama_mcp.errors import EngineFailed, GenerationBroken, InvalidRequest, MalformedAnswer, ServiceError
 
 THINK_BY_EFFORT: dict[str, bool | str] = {
     "none": False,
@@ -169,7 +169,7 @@ class ChatReader:
         """The error for nonsense: before the answer has begun it may be no Ollama at all."""
         if self._started:
             return GenerationBroken(message, partial="".join(self._held_back))
-        return EngineFailed(f"{message} Check that the address is that of an Ollama.")
+        return MalformedAnswer(f"{message} Check that the address is that of an Ollama.")
 
     def ended(self) -> GenerationBroken:
         """The error for an answer that is over without a last line."""
@@ -179,11 +179,11 @@ class ChatReader:
         )
 
     def _told(self, line: dict[str, Any], text: bytes) -> ServiceError:
-        if not self._started:
-            return failure(500, text, model=self._request.model)
+        if not self._started and type(known := failure(500, text, model=self._request.model)) is not EngineFailed:
+            return known
+        where = "in the middle of the answer" if self._started else "before the answer"
         return GenerationBroken(
-            f"Ollama broke off in the middle of the answer: {words_of(line['error'])}.",
-            partial="".join(self._held_back),
+            f"Ollama broke off {where}: {words_of(line['error'])}.", partial="".join(self._held_back)
         )
 
     def _delta(self, line: dict[str, Any]) -> Delta:

@@ -25,7 +25,9 @@ from ollama_mcp.errors import (
     EngineBusy,
     EngineFailed,
     EngineRejected,
+    GenerationBroken,
     InvalidRequest,
+    MalformedAnswer,
     ModelNotFound,
     Unsupported,
 )
@@ -69,12 +71,19 @@ class OpenAIEngine:
         model = request.model or ""
         body = chat_body(request)
         answer = Answer(model, lambda: f"call_{secrets.token_hex(12)}", warnings_for(request))
-        async with aclosing(self._client.lines(self._base_url + "/chat/completions", body, model=model)) as batches:
-            async for lines in batches:
-                for events in in_batches(answer.read_all(lines)):
-                    yield events
-                if answer.ended:
-                    break
+        try:
+            async with aclosing(
+                self._client.lines(self._base_url + "/chat/completions", body, model=model)
+            ) as batches:
+                async for lines in batches:
+                    for events in in_batches(answer.read_all(lines)):
+                        yield events
+                    if answer.ended:
+                        break
+        except MalformedAnswer as error:
+            if answer.begun:
+                raise GenerationBroken(error.message) from error
+            raise
         yield answer.end()
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
@@ -89,7 +98,7 @@ class OpenAIEngine:
             raise
         vectors, usage = vectors_of(answer)
         if len(vectors) != len(request.input):
-            raise EngineFailed(f"The model server sent {len(vectors)} vectors for {len(request.input)} texts.")
+            raise MalformedAnswer(f"The model server sent {len(vectors)} vectors for {len(request.input)} texts.")
         if request.dimensions is not None and any(len(vector) != request.dimensions for vector in vectors):
             raise Unsupported(
                 f"{request.model} makes vectors of {len(vectors[0])} numbers only; leave dimensions out.",

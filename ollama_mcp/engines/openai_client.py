@@ -9,7 +9,7 @@ import orjson
 
 from ollama_mcp.engines.openai_failures import failure
 from ollama_mcp.engines.transport import HEADERS, TIMEOUT, Answer, open_transport, read_body, read_lines, translated
-from ollama_mcp.errors import EngineFailed, InvalidRequest, ServiceError
+from ollama_mcp.errors import InvalidRequest, MalformedAnswer, ServiceError
 
 JSON_TYPE = {"Content-Type": "application/json"}
 
@@ -44,7 +44,7 @@ class OpenAIClient:
         try:
             return orjson.loads(data)
         except orjson.JSONDecodeError as error:
-            raise EngineFailed(
+            raise MalformedAnswer(
                 f"The model server answered {url} with what is not JSON; check that its address ends in /v1.",
                 status=httpx.codes.OK,
             ) from error

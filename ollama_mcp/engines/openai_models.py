@@ -3,7 +3,7 @@
 from typing import Any
 
 from ollama_mcp.engines.base import ModelInfo, RunningModel
-from ollama_mcp.errors import EngineFailed
+from ollama_mcp.errors import MalformedAnswer
 
 # What these list is what they have loaded; elsewhere the list says nothing of that.
 _SERVE_WHAT_THEY_LIST = ("llamacpp", "vllm")
@@ -15,7 +15,9 @@ def entries_of(answer: Any) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in entries
     ):
-        raise EngineFailed("The model server sent a list of models that is none; check that its address ends in /v1.")
+        raise MalformedAnswer(
+            "The model server sent a list of models that is none; check that its address ends in /v1."
+        )
     return entries
 
 

@@ -19,7 +19,7 @@ from ollama_mcp.chat import (
     Usage,
 )
 from ollama_mcp.engines.openai_failures import said_in
-from ollama_mcp.errors import EngineFailed, GenerationBroken, Unsupported
+from ollama_mcp.errors import GenerationBroken, MalformedAnswer, Unsupported
 
 _SAME_NAME = {
     "model",
@@ -122,9 +122,10 @@ class Answer:
     model: str
     new_id: Callable[[], str]
     warnings: tuple[str, ...] = ()
+    begun: bool = False
+    """Whether an event has come, and with it the certainty that this is such a stream."""
     ended: bool = False
     """Whether the server has said that the stream is over."""
-    _begun: bool = False
     _calls: list[_Call] = field(default_factory=list)
     _open: dict[int, _Call] = field(default_factory=dict)
     _finish: str | None = None
@@ -135,12 +136,12 @@ class Answer:
         """What a line of the stream adds to the answer, if anything; `GenerationBroken` if it is an error."""
         name, colon, data = line.partition(b":")
         if not colon or name not in _STREAM_FIELDS:
-            if self._begun:
+            if self.begun:
                 raise _nonsense("a line that is no event")
-            raise EngineFailed("The model server did not stream its answer; check that its address ends in /v1.")
+            raise MalformedAnswer("The model server did not stream its answer; check that its address ends in /v1.")
         if name != b"data":
             return None
-        self._begun = True
+        self.begun = True
         data = data.strip()
         if data == b"[DONE]":
             self.ended = True
@@ -269,7 +270,7 @@ def vectors_of(answer: Any) -> tuple[list[list[float]], Usage]:
         ordered = sorted(answer["data"], key=lambda entry: int(entry["index"]))
         vectors = [[float(number) for number in entry["embedding"]] for entry in ordered]
     except (TypeError, KeyError, ValueError) as error:
-        raise EngineFailed("The model server sent vectors that are none.") from error
+        raise MalformedAnswer("The model server sent vectors that are none.") from error
     usage = answer.get("usage")
     return vectors, usage_of(usage) if isinstance(usage, dict) else Usage()
 

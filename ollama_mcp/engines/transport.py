@@ -16,7 +16,7 @@ import httpx
 from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
-from ollama_mcp.errors import EngineFailed, EngineUnavailable, GenerationBroken
+from ollama_mcp.errors import EngineUnavailable, GenerationBroken, MalformedAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def translated(
             ) from error
         if _unanswered(error):
             raise EngineUnavailable(f"{engine} at {address} gave no answer: {_reason(error)}; {advice}.") from error
-        raise EngineFailed(f"{engine} at {address} gave no valid answer: {_reason(error)}.") from error
+        raise MalformedAnswer(f"{engine} at {address} gave no valid answer: {_reason(error)}.") from error
 
 
 def _cause(error: Exception) -> BaseException | None:
@@ -169,9 +169,8 @@ def _broke(error: Exception) -> bool:
 
 def _unanswered(error: Exception) -> bool:
     # Of an answer that ended within its head, aiohttp puts what it has in the place of the message.
-    half = isinstance(error.__cause__, aiohttp.ServerDisconnectedError) and not isinstance(
-        error.__cause__.message, str
-    )
+    cause = _cause(error)
+    half = isinstance(cause, aiohttp.ServerDisconnectedError) and not isinstance(cause.message, str)
     return _broke(error) and not half
 
 
@@ -195,7 +194,7 @@ def _reason(error: Exception) -> str:
 async def _chunks(response: Answer) -> AsyncGenerator[bytes]:
     """The bytes of an answer as they come."""
     if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
-        raise EngineFailed(f"The engine sent an answer in {encoding!r} encoding, which was not asked for.")
+        raise MalformedAnswer(f"The engine sent an answer in {encoding!r} encoding, which was not asked for.")
     if isinstance(response, aiohttp.ClientResponse):
         while chunk := await response.content.readany():
             yield chunk
@@ -223,7 +222,7 @@ async def read_lines(response: Answer) -> AsyncGenerator[list[bytes]]:
             else:
                 pending += chunk
             if len(pending) > MAX_LINE:
-                raise EngineFailed(f"The engine sent a line of more than {MAX_LINE // 2**20} MiB.")
+                raise MalformedAnswer(f"The engine sent a line of more than {MAX_LINE // 2**20} MiB.")
     if stripped := bytes(pending).strip():
         yield [stripped]
 
@@ -235,5 +234,5 @@ async def read_body(response: Answer) -> bytes:
         async for chunk in chunks:
             body += chunk
             if len(body) > MAX_BODY:
-                raise EngineFailed(f"The engine sent an answer of more than {MAX_BODY // 2**20} MiB.")
+                raise MalformedAnswer(f"The engine sent an answer of more than {MAX_BODY // 2**20} MiB.")
     return bytes(body)

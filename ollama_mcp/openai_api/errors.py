@@ -36,6 +36,7 @@ TABLE: dict[type[errors.ServiceError], Shape] = {
     errors.EngineTimeout: Shape(504, "server_error", "engine_timeout"),
     errors.EngineRejected: Shape(502, "server_error", "engine_rejected"),
     errors.EngineFailed: Shape(502, "server_error", "engine_failed"),
+    errors.MalformedAnswer: Shape(502, "server_error", "malformed_answer"),
     errors.ServerEnding: Shape(503, "server_error", "server_ending"),
     errors.GenerationBroken: Shape(502, "server_error", "generation_broken"),
     errors.PromptTruncated: Shape(502, "server_error", "prompt_truncated"),

@@ -21,6 +21,7 @@ from ollama_mcp.errors import (
     EngineUnavailable,
     GenerationBroken,
     InvalidRequest,
+    MalformedAnswer,
     ModelNotFound,
     ServiceError,
     Unsupported,
@@ -199,12 +200,13 @@ async def fails(engine: OllamaEngine, error: type[ServiceError], match: str = ""
         (failure(503, "server busy, please try again."), EngineBusy, "server busy"),
         (answer(502, "<html>Bad Gateway</html>", {"Content-Type": "text/html"}), EngineFailed, "status 502"),
         (answer(302, "", {"Location": "http://127.0.0.1:1/login"}), EngineFailed, "http://127.0.0.1:1/login"),
-        (answer(200, "<html>Welcome</html>", {"Content-Type": "text/html"}), EngineFailed, "not valid JSON"),
-        (answer(200, "[1]"), EngineFailed, "not a JSON object"),
-        (answer(200, b"\x1f\x8b", {"Content-Encoding": "gzip"}), EngineFailed, "gzip"),
+        (answer(200, "<html>Welcome</html>", {"Content-Type": "text/html"}), MalformedAnswer, "not valid JSON"),
+        (answer(200, "[1]"), MalformedAnswer, "not a JSON object"),
+        (answer(200, b"\x1f\x8b", {"Content-Encoding": "gzip"}), MalformedAnswer, "gzip"),
         (reset, EngineUnavailable, "gave no answer: Connection reset by peer; start it"),
         (close, EngineUnavailable, "gave no answer: it closed the connection; start it"),
         (stream(), GenerationBroken, "stopped before its end"),
+        (stream({"error": "model crashed"}), GenerationBroken, "before the answer: model crashed"),
         (stream(line("Hel")), GenerationBroken, "stopped before its end"),
         (stream(line("Hel"), {"error": "llama runner process has terminated"}), GenerationBroken, "has terminated"),
         (stream(line("Hel"), CLOSE), GenerationBroken, "in the middle"),
@@ -480,10 +482,10 @@ MANIFEST = {"status": "pulling manifest"}
     [
         (stream(MANIFEST, {"error": "pull model manifest: file does not exist"}), ModelNotFound, "no gemma3"),
         (stream(MANIFEST, {"error": "write: no space left on device"}), EngineFailed, "no space left"),
-        (stream(MANIFEST), EngineFailed, "stopped downloading gemma3"),
-        (stream(MANIFEST, CLOSE), EngineFailed, "broke off its answer"),
+        (stream(MANIFEST), GenerationBroken, "stopped downloading gemma3"),
+        (stream(MANIFEST, CLOSE), MalformedAnswer, "broke off its answer"),
         (failure(400, "invalid model name"), InvalidRequest, "invalid model name"),
-        (answer(200, "<html>"), EngineFailed, "does not speak as Ollama"),
+        (answer(200, "<html>"), MalformedAnswer, "does not speak as Ollama"),
     ],
 )
 async def test_a_download_that_fails_says_why(
@@ -507,7 +509,7 @@ async def test_an_answer_that_is_not_ollamas_is_a_failure(fake: FakeOllama, engi
     for path in ("/api/version", "/api/tags", "/api/ps"):
         fake.on(path, answer(200, body))
     for call in (engine.version, engine.models, engine.running):
-        with pytest.raises(EngineFailed, match="check that the address"):
+        with pytest.raises(MalformedAnswer, match="check that the address"):
             await call()
 
 

@@ -19,6 +19,7 @@ from ollama_mcp.errors import (
     EngineRejected,
     GenerationBroken,
     InvalidRequest,
+    MalformedAnswer,
     ModelNotFound,
     ServiceError,
     Unsupported,
@@ -361,7 +362,7 @@ NONSENSE: list[Any] = [
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE)
-@pytest.mark.parametrize(("before", "error"), [([], EngineFailed), ([line("Hel")], GenerationBroken)])
+@pytest.mark.parametrize(("before", "error"), [([], MalformedAnswer), ([line("Hel")], GenerationBroken)])
 def test_nonsense_is_a_failure_before_the_answer_and_a_broken_answer_within_it(
     nonsense: Any, before: list[dict[str, Any]], error: type[ServiceError]
 ):
@@ -502,7 +503,7 @@ def test_no_models_are_an_empty_list(answer: dict[str, Any]):
 
 @pytest.mark.parametrize("models", ["a", [1], [{"size": 1}]])
 def test_a_list_of_models_that_is_none_is_a_failure(models: Any):
-    with pytest.raises(EngineFailed):
+    with pytest.raises(MalformedAnswer):
         models_of({"models": models})
 
 
@@ -549,7 +550,7 @@ def test_embeddings_forbid_truncation():
 
 @pytest.mark.parametrize("vectors", [None, [], [[1.0], [2.0]], ["a"], [["a"]], [[None]]])
 def test_vectors_that_are_missing_or_none_are_a_failure(vectors: Any):
-    with pytest.raises(EngineFailed):
+    with pytest.raises(MalformedAnswer):
         embed_result({"embeddings": vectors}, EmbedRequest(model="m", input=["a"]))
 
 

@@ -7,6 +7,7 @@ import pytest
 from ollama_mcp.chat import ChatEvent, ChatRequest, Delta, Done, fold
 from ollama_mcp.engines.base import EmbedRequest, Engine
 from ollama_mcp.engines.openai import OpenAIEngine
+from ollama_mcp.engines.transport import MAX_LINE
 from ollama_mcp.errors import (
     ContextLengthExceeded,
     EngineBusy,
@@ -15,6 +16,7 @@ from ollama_mcp.errors import (
     EngineUnavailable,
     GenerationBroken,
     InvalidRequest,
+    MalformedAnswer,
     ModelNotFound,
     ServiceError,
     Unsupported,
@@ -100,8 +102,19 @@ async def test_every_spelling_of_a_stream_is_read(fake: FakeOllama, engine: Engi
         [b'data: {"choices": [{"del'],
         [event({"error": {"message": "CUDA out of memory", "code": 500}}), DONE],
         [b"event: error\n" + event({"error": "CUDA out of memory"})],
+        [b"<html>\n"],
+        [b"x" * 2**20] * (MAX_LINE // 2**20 + 1),
     ],
-    ids=["silent end", "closed", "reset", "half a line", "error and [DONE]", "error event"],
+    ids=[
+        "silent end",
+        "closed",
+        "reset",
+        "half a line",
+        "error and [DONE]",
+        "error event",
+        "no event",
+        "endless line",
+    ],
 )
 async def test_a_stream_without_its_end_is_an_error(fake: FakeOllama, engine: Engine, ending: list[bytes]) -> None:
     fake.on(CHAT, events(chunk(content="some"), *ending))
@@ -124,8 +137,8 @@ async def test_a_stream_without_its_end_is_an_error(fake: FakeOllama, engine: En
         (refuses(503, "Loading model", headers={"Retry-After": "5"}), EngineBusy),
         (answer(302, "", {"Location": "http://127.0.0.1:1/"}), EngineFailed),
         (answer(502, "<html>Bad Gateway</html>"), EngineFailed),
-        (answer(200, "<html>Welcome</html>"), EngineFailed),
-        (answer(200, {"choices": [{"message": {"content": "not streamed"}}]}), EngineFailed),
+        (answer(200, "<html>Welcome</html>"), MalformedAnswer),
+        (answer(200, {"choices": [{"message": {"content": "not streamed"}}]}), MalformedAnswer),
         (reset, EngineUnavailable),
         (close, EngineUnavailable),
     ],
@@ -178,7 +191,7 @@ async def test_a_list_of_models_without_an_envelope_is_read(fake: FakeOllama, en
 @pytest.mark.parametrize("body", [{}, {"data": [{}]}, {"data": ["a"]}, "<html>", [1]])
 async def test_a_list_that_is_none_is_a_failure(fake: FakeOllama, engine: Engine, body: object) -> None:
     fake.on(MODELS, answer(200, body))
-    with pytest.raises(EngineFailed):
+    with pytest.raises(MalformedAnswer):
         await engine.models()
 
 
@@ -243,7 +256,7 @@ async def test_dimensions_that_are_not_heeded_are_an_error(fake: FakeOllama, eng
 
 async def test_missing_vectors_are_a_failure(fake: FakeOllama, engine: Engine) -> None:
     fake.on(EMBEDDINGS, answer(200, {"data": [{"index": 0, "embedding": [0.5]}]}))
-    with pytest.raises(EngineFailed):
+    with pytest.raises(MalformedAnswer):
         await engine.embed(EmbedRequest(model="m", input=["a", "b"]))
 
 

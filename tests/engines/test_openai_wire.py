@@ -17,6 +17,7 @@ from ollama_mcp.errors import (
     EngineTimeout,
     GenerationBroken,
     InvalidRequest,
+    MalformedAnswer,
     ModelNotFound,
     ServiceError,
     Unsupported,
@@ -360,5 +361,5 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
     "answer", [{}, [], {"data": None}, {"data": [{"index": 0}]}, {"data": [{"index": 0, "embedding": "x"}]}]
 )
 def test_vectors_that_are_none_are_a_failure(answer: Any) -> None:
-    with pytest.raises(EngineFailed):
+    with pytest.raises(MalformedAnswer):
         vectors_of(answer)

@@ -8,7 +8,7 @@ import pytest
 
 from ollama_mcp.engines import transport
 from ollama_mcp.engines.transport import TIMEOUT, open_transport, read_body, read_lines, translated
-from ollama_mcp.errors import EngineFailed, EngineUnavailable, GenerationBroken
+from ollama_mcp.errors import EngineUnavailable, GenerationBroken, MalformedAnswer
 from tests.fake_ollama import CLOSE, RESET, Exchange, FakeOllama, Responder, answer, close, reset, stream
 from tests.harness import each
 
@@ -83,7 +83,7 @@ async def test_a_connection_that_ends_before_the_answer_is_an_unavailable_engine
 )
 async def test_an_answer_that_is_not_http_is_a_failure(fake: FakeOllama, data: bytes):
     fake.on("/x", sends(data))
-    with pytest.raises(EngineFailed):
+    with pytest.raises(MalformedAnswer):
         await fetch(fake.url)
 
 
@@ -120,7 +120,7 @@ async def test_lines_end_at_line_feeds_alone_wherever_the_bytes_are_split():
 async def test_a_line_without_end_is_refused(fake: FakeOllama, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(transport, "MAX_LINE", 1000)
     fake.on("/x", stream(b"a" * 999 + b"\n", b"b\n" + b"c" * 1001))
-    with pytest.raises(EngineFailed, match="a line of more than"):
+    with pytest.raises(MalformedAnswer, match="a line of more than"):
         await fetch(fake.url)
 
 
@@ -128,13 +128,13 @@ async def test_a_body_without_end_is_refused(fake: FakeOllama, monkeypatch: pyte
     monkeypatch.setattr(transport, "MAX_BODY", 1000)
     fake.on("/x", answer(200, b"a" * 1001))
     async with connected(fake.url) as client, client.stream("GET", "/x") as response:
-        with pytest.raises(EngineFailed, match="an answer of more than"):
+        with pytest.raises(MalformedAnswer, match="an answer of more than"):
             await read_body(response)
 
 
 async def test_a_compressed_answer_is_refused(fake: FakeOllama):
     fake.on("/x", answer(200, b"\x1f\x8b", {"Content-Encoding": "gzip"}))
-    with pytest.raises(EngineFailed, match="'gzip' encoding"):
+    with pytest.raises(MalformedAnswer, match="'gzip' encoding"):
         await fetch(fake.url)
 
 

@@ -90,7 +90,7 @@ def unanswered(name: str, responder: Responder) -> Fault:
 
 
 def no_answer(name: str, responder: Responder) -> Fault:
-    return Fault(name, responder, "EngineFailed", 502, 5, "gave no valid answer")
+    return Fault(name, responder, "MalformedAnswer", 502, 6, "gave no valid answer")
 
 
 def broken(name: str, *steps: object, says: str = "") -> Fault:
@@ -100,7 +100,7 @@ def broken(name: str, *steps: object, says: str = "") -> Fault:
 
 def nonsense(name: str, responder: Responder, says: str = "the address") -> Fault:
     """A fault before the first word: whether there is an Ollama at all is in doubt."""
-    return Fault(name, responder, "EngineFailed", 502, 5, says)
+    return Fault(name, responder, "MalformedAnswer", 502, 6, says)
 
 
 DEEP: object = 1
@@ -173,7 +173,19 @@ FAULTS = [
     Fault("an empty success", stream(), "GenerationBroken", 502, 6, "stopped before its end"),
     nonsense("gzip", answer(200, b"\x1f\x8b\x08" + b"\0" * 50, {"Content-Encoding": "gzip"}), "gzip"),
     nonsense("huge headers", many_headers, "gave no valid answer"),
-    nonsense("an error line alone", stream({"error": "model runner crashed"}), "model runner crashed"),
+    Fault(
+        "an error line alone",
+        stream({"error": "model crashed"}),
+        "GenerationBroken",
+        502,
+        6,
+        "broke off before the answer: model crashed",
+    ),
+    nonsense("malformed at once", stream(b"not JSON\n")),
+    nonsense("no object at once", stream(b"[1]\n")),
+    nonsense("no message at once", stream({"done": False})),
+    nonsense("bad UTF-8 at once", stream(b'{"message": {"content": "\xff"}}\n')),
+    nonsense("line of more than 16 MiB at once", stream(*[b"x" * 2**20] * (MAX_LINE // 2**20 + 1)), "16 MiB"),
 ]
 
 

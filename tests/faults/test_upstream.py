@@ -19,6 +19,7 @@ CODES = {
     "EngineUnavailable": "engine_unavailable",
     "GenerationBroken": "generation_broken",
     "InvalidRequest": "invalid_request",
+    "MalformedAnswer": "malformed_answer",
     "ModelNotFound": "model_not_found",
 }
 
