@@ -15,6 +15,9 @@ from typing import Self
 import anyio
 import orjson
 
+from ollama_mcp import strict_json
+from ollama_mcp.errors import InvalidRequest
+
 READ_SIZE = 64 * 1024
 MAX_LINE = 16 * 2**20
 """Bytes of the longest message; a longer one is refused without being kept."""
@@ -160,9 +163,9 @@ def _refusal(line: bytes) -> Refusal | None:
     if not line.strip():
         return None
     try:
-        message = orjson.loads(line)
-    except ValueError:
-        return Refusal(PARSE_ERROR, "Parse error: the line is not JSON in UTF-8")
+        message = strict_json.loads(line)
+    except InvalidRequest as error:
+        return Refusal(PARSE_ERROR, f"Parse error: {error.message}")
     if not isinstance(message, dict):
         return Refusal(INVALID_REQUEST, "Invalid request: the line is not one JSON-RPC 2.0 message")
     asked = message.get("id")

@@ -24,10 +24,10 @@ def loads(raw: bytes) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
-    # Each level needs a bracket, so most bodies are known to be shallow without a look at their values.
+        raise InvalidRequest(f"This is not valid JSON: {error}.") from None
+    # Each level needs a bracket, so most texts are known to be shallow without a look at their values.
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_deep(value):
-        raise InvalidRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        raise InvalidRequest(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
     if _may_be_ambiguous(raw, value):
         _SLOW.decode(raw.decode())
     return value

@@ -6,7 +6,9 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -144,31 +146,59 @@ def test_the_end_of_stdin_ends_a_busy_server_and_stops_the_generation() -> None:
         fake.wait_disconnected_sync(within=1)
 
 
+@pytest.fixture(scope="module")
+def talking() -> Iterator[Any]:
+    """A server that has been greeted."""
+    with running(text=False, bufsize=0) as process:
+        process.stdin.write(lines(*HELLO).encode())
+        process.stdout.readline()
+        yield process
+
+
 @pytest.mark.parametrize(
-    ("line_sent", "code", "answers_to"),
+    ("line_sent", "says"),
     [
-        (b"this is not JSON", -32700, None),
-        (b'{"jsonrpc": "2.0", "id": 7, "method": "ping"', -32700, None),
-        (b'{"jsonrpc": "2.0", "id": 7, "method": "\xff"}', -32700, None),
-        (b"[" * 100_000, -32700, None),
-        (b"[]", -32600, None),
-        (b'"text"', -32600, None),
-        (b'{"id": 7, "method": "ping"}', -32600, 7),
-        (b'{"jsonrpc": "2.0", "id": 7}', -32600, 7),
-        (b'{"jsonrpc": "2.0", "id": "seven", "method": 5}', -32600, "seven"),
-        (b'{"jsonrpc": "2.0", "id": 7, "method": "ping", "params": [1]}', -32600, 7),
-        (b'{"jsonrpc": "2.0", "id": {}, "method": "ping"}', -32600, None),
+        (b"this is not JSON", "not valid JSON"),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "ping"', "not valid JSON"),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "\xff"}', "not valid JSON"),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "\\ud800"}', "not valid JSON"),
+        (b'{"jsonrpc": "2.0", "id": NaN, "method": "ping"}', "not valid JSON"),
+        (b'\xef\xbb\xbf{"jsonrpc": "2.0", "id": 7, "method": "ping"}', "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b'{"jsonrpc": "2.0", "id": 7, "params": {"a": ' + b"[" * 63 + b"]" * 63 + b"}}", "64 levels"),
+        (b'{"jsonrpc": "2.0", "id": 7, "id": 8, "method": "ping"}', "twice"),
+        (b'{"jsonrpc": "2.0", "id": 9223372036854775808, "method": "ping"}', "64 bits"),
+    ],
+)
+def test_a_line_that_is_not_strictly_json_is_answered_with_the_reason_and_the_server_goes_on(
+    talking: Any, line_sent: bytes, says: str
+) -> None:
+    talking.stdin.write(line_sent + b"\n\n" + lines(PING).encode())
+    refused, answer = (json.loads(talking.stdout.readline()) for _ in range(2))
+    assert (refused["error"]["code"], refused["id"]) == (-32700, None)
+    assert says in refused["error"]["message"]
+    assert answer["id"] == PING["id"]
+
+
+@pytest.mark.parametrize(
+    ("line_sent", "answers_to"),
+    [
+        (b"[]", None),
+        (b'"text"', None),
+        (b'{"id": 7, "method": "ping"}', 7),
+        (b'{"jsonrpc": "2.0", "id": 7}', 7),
+        (b'{"jsonrpc": "2.0", "id": "seven", "method": 5}', "seven"),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "ping", "params": [1]}', 7),
+        (b'{"jsonrpc": "2.0", "id": {}, "method": "ping"}', None),
     ],
 )
 def test_a_line_that_is_no_message_is_answered_with_an_error_and_the_server_goes_on(
-    line_sent: bytes, code: int, answers_to: object
+    talking: Any, line_sent: bytes, answers_to: object
 ) -> None:
-    with running(text=False, bufsize=0) as process:
-        process.stdin.write(line_sent + b"\n\n" + lines(*HELLO, PING).encode())
-        answers = [json.loads(process.stdout.readline()) for _ in range(3)]
-    assert answers[0]["error"]["code"] == code
-    assert answers[0]["id"] == answers_to
-    assert [answer["id"] for answer in answers[1:]] == [1, 2]
+    talking.stdin.write(line_sent + b"\n\n" + lines(PING).encode())
+    refused, answer = (json.loads(talking.stdout.readline()) for _ in range(2))
+    assert (refused["error"]["code"], refused["id"]) == (-32600, answers_to)
+    assert answer["id"] == PING["id"]
 
 
 def test_a_line_of_more_than_16_mib_is_refused_without_being_kept() -> None:
