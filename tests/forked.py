@@ -57,6 +57,7 @@ for target, fd in enumerate(fds):
     os.dup2(fd, target)
     os.close(fd)
 sys.argv = ["ollama-mcp", *order["arguments"]]
+exec(order["before"])
 sys.exit(cli.main(order["arguments"]))
 """
 
@@ -107,12 +108,19 @@ class Parent:
         self._lock = threading.Lock()
 
     @contextmanager
-    def running(self, *arguments: str, directory: str = "/", **environment: str) -> Iterator[Forked]:
-        """A command while it runs."""
+    def running(
+        self, *arguments: str, directory: str = "/", before: str = "", **environment: str
+    ) -> Iterator[Forked]:
+        """A command while it runs; `before` is Python that its process runs first."""
         ends = [os.pipe() for _ in range(4)]  # stdin, stdout, stderr, and what is told of the process
         ours = [ends[0][1], ends[1][0], ends[2][0]]
         theirs = [ends[0][0], ends[1][1], ends[2][1], ends[3][1]]
-        order = {"arguments": arguments, "environment": clean_environment(**environment), "directory": directory}
+        order = {
+            "arguments": arguments,
+            "environment": clean_environment(**environment),
+            "directory": directory,
+            "before": before,
+        }
         with self._lock:
             socket.send_fds(self._orders, [json.dumps(order).encode()], theirs)
         for fd in theirs:
@@ -138,9 +146,9 @@ class Parent:
             return subprocess.CompletedProcess(arguments, process.wait(), bytes(out), bytes(err))
 
     @contextmanager
-    def http_server(self, *arguments: str, **environment: str) -> Iterator["Served"]:
+    def http_server(self, *arguments: str, before: str = "", **environment: str) -> Iterator["Served"]:
         """`ollama-mcp http` on a free port."""
-        with self.running("http", "--port", "0", *arguments, **environment) as process:
+        with self.running("http", "--port", "0", *arguments, before=before, **environment) as process:
             yield Served(process)
 
 

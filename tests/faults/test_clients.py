@@ -83,11 +83,12 @@ def test_a_client_that_leaves_stops_its_answer(served: Served, fake: FakeOllama,
     assert ask(served) == "You said: Hi"
 
 
-def test_a_client_that_sends_no_more_has_left(served: Served, fake: FakeOllama) -> None:
+@pytest.mark.parametrize("streams", [False, True], ids=["once", "stream"])
+def test_a_client_that_sends_no_more_has_left(served: Served, fake: FakeOllama, streams: bool) -> None:
     gates = [Gate()]
     first = gates[0]
     fake.on("/api/chat", begins_and_waits(gates, head=True))
-    with asked(served.url, {**CHAT, "stream": True}) as connection:
+    with asked(served.url, {**CHAT, "stream": streams}) as connection:
         first.wait_sync()
         connection.shutdown(socket.SHUT_WR)
         fake.wait_disconnected_sync(within=WITHIN)
