@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import httpx
 import pytest
 from mcp import Client
 
+from tests.corpus.rpc import META
 from tests.fake_ollama import Exchange, FakeOllama, Gate, last, line, stream
 from tests.forked import Parent, Served
 from tests.harness import ERAS, WARM, text_of
@@ -119,6 +121,52 @@ async def test_a_call_that_is_cancelled_stops_its_answer(
         fake.on("/api/chat", Exchange.default)
         assert text_of(await client.call_tool("chat_completion", {"prompt": "Hi"})) == "You said: Hi"
     assert len(fake.sent("/api/chat")) == 2
+
+
+def asked_over_mcp(served: Served, number: int) -> socket.socket:
+    """A connection on which a tool has been called in the way of 2026, without a session."""
+    body = call(number, "Go on for ever")
+    body["params"]["_meta"] = META
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "chat_completion",
+    }
+    return asked(served.url, body, "/mcp", **headers)
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["closed", "half closed"])
+def test_a_client_of_2026_that_is_gone_needs_no_cancel(served: Served, fake: FakeOllama, half: bool) -> None:
+    gates = [Gate()]
+    first = gates[0]
+    fake.on("/api/chat", begins_and_waits(gates, head=True))
+    with asked_over_mcp(served, 1) as running:
+        first.wait_sync()
+        with asked_over_mcp(served, 2) as queued:
+            queued.shutdown(socket.SHUT_WR if half else socket.SHUT_RDWR)
+        running.shutdown(socket.SHUT_WR if half else socket.SHUT_RDWR)
+        fake.wait_disconnected_sync(within=WITHIN)
+    fake.on("/api/chat", Exchange.default)
+    assert ask(served) == "You said: Hi"
+    assert len(fake.sent("/api/chat")) == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize("head", [False, True], ids=["before a token", "in the middle"])
+def test_a_signal_ends_the_command_line_and_its_answer(
+    forks: Parent, fake: FakeOllama, head: bool, number: signal.Signals, code: int
+) -> None:
+    gates = [Gate()]
+    first = gates[0]
+    fake.on("/api/chat", begins_and_waits(gates, head=head))
+    with forks.running("chat", "Hi", "--ollama-host", fake.url) as process:
+        process.stdin.close()
+        first.wait_sync()
+        process.send_signal(number)
+        assert process.wait(WITHIN) == code
+        assert b"Traceback" not in process.stderr.read()
+    fake.wait_disconnected_sync(within=WITHIN)
 
 
 def call(number: int, prompt: str) -> dict[str, Any]:

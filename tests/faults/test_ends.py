@@ -44,13 +44,14 @@ def streaming(served: Served, fake: FakeOllama, *rest: Any) -> Iterator[Iterator
         yield lines
 
 
-def asked(url: str, body: dict[str, Any]) -> socket.socket:
+def asked(url: str, body: dict[str, Any], path: str = PATH, **headers: str) -> socket.socket:
     """A connection on which a question has been sent."""
     host, _, port = url.removeprefix("http://").partition(":")
     data = json.dumps(body).encode()
-    fields = f"Host: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}"
+    fields = {"Host": host, "Content-Type": "application/json", "Content-Length": len(data), **headers}
+    head = "\r\n".join([f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())])
     connection = socket.create_connection((host, int(port)), timeout=20)
-    connection.sendall(f"POST {PATH} HTTP/1.1\r\n{fields}\r\n\r\n".encode() + data)
+    connection.sendall(f"{head}\r\n\r\n".encode() + data)
     return connection
 
 
