@@ -11,7 +11,7 @@ from subprocess import DEVNULL
 
 import pytest
 
-from .fake_ollama import FakeModel, FakeOllama, Gate, failure, last, line, says, stream
+from .fake_ollama import FakeModel, FakeOllama, Gate, failure, hang, last, line, says, stream
 from .harness import WARM
 from .processes import WITHIN, run, running
 
@@ -82,6 +82,21 @@ def test_ctrl_c_stops_the_answer_at_once_and_the_generation_with_it() -> None:
             assert process.wait(WITHIN) == 130
             fake.wait_disconnected_sync(within=1)
             assert time.monotonic() - begun < WITHIN
+
+
+def test_on_a_terminal_a_silence_is_told_until_it_is_given_up() -> None:
+    main, terminal = pty.openpty()
+    limits = {"OLLAMA_MCP_FIRST_TOKEN_TIMEOUT": "1", "OLLAMA_MCP_HEARTBEAT": "0.2"}
+    with FakeOllama.in_thread(loaded=dict(WARM)) as fake:
+        fake.on("/api/chat", hang)
+        with running("chat", "Hi", "--ollama-host", fake.url, stdin=DEVNULL, stderr=terminal, env=limits) as process:
+            assert process.wait(WITHIN) == 4
+    told = os.read(main, 100_000).decode()
+    os.close(main)
+    os.close(terminal)
+    status, _, end = told.rpartition("\r\x1b[K")
+    assert "is loading or reading the prompt (" in status
+    assert "did not begin to answer" in end
 
 
 @pytest.mark.parametrize(
