@@ -101,8 +101,11 @@ def wrong(case: Case, received: bytes) -> str | None:
     return None
 
 
+PING = Case("a ping", request("GET", "/health/live"), FINE)
+
+
 async def play(port: int, cases: Iterable[Case]) -> dict[str, str]:
-    """Send all the cases, a few at a time; what is wrong, by their names."""
+    """Send all the cases, a few at a time, and a ping after each; what is wrong, by their names."""
     room = asyncio.Semaphore(AT_ONCE)
     found: dict[str, str] = {}
 
@@ -110,7 +113,7 @@ async def play(port: int, cases: Iterable[Case]) -> dict[str, str]:
         async with room:
             try:
                 async with asyncio.timeout(WITHIN):
-                    problem = wrong(case, await send(port, case))
+                    problem = wrong(case, await send(port, case)) or wrong(PING, await send(port, PING))
             except TimeoutError:
                 problem = "no end"
         if problem is not None:
