@@ -175,8 +175,11 @@ class Service:
             error.partial = error.partial or gathered.content
             raise
         finally:
-            with anyio.CancelScope(shield=True):
+            if gathered.done is not None:
                 await batches.aclose()
+            else:
+                with anyio.CancelScope(shield=True):
+                    await batches.aclose()
 
     async def embed(
         self,

@@ -4,7 +4,7 @@ An engine raises only `ollama_mcp.errors.ServiceError`s: whatever its libraries 
 its edge. It waits for as long as it takes, since deadlines are the service's; only connecting is bounded.
 """
 
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, Field
@@ -146,12 +146,12 @@ class Engine(Protocol):
         """Let go of connections and processes."""
 
 
-def in_batches(events: Iterable[ChatEvent]) -> Generator[list[ChatEvent]]:
-    """All events in one list, unless there are none; where one fails, those before it come first."""
+def in_batches(lines: Iterable[bytes], read: Callable[[bytes], Sequence[ChatEvent]]) -> Generator[list[ChatEvent]]:
+    """The events of all lines in one list, unless there are none; where one fails, those before it come first."""
     batch: list[ChatEvent] = []
     try:
-        for event in events:
-            batch.append(event)  # noqa: PERF402 - what came before an error is kept
+        for line in lines:
+            batch += read(line)
     except ServiceError:
         if batch:
             yield batch

@@ -7,7 +7,7 @@ that stops short for a whole one.
 
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -60,21 +60,10 @@ class OllamaEngine:
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[list[ChatEvent]]:
         """The answer as it comes, `Done` last; closing the generator closes the HTTP answer at once."""
-        body = chat_body(request)
         reader = ChatReader(request, lambda: f"call_{secrets.token_hex(12)}")
-        async with AsyncExitStack() as stack:
-            try:
-                response = await stack.enter_async_context(self._client.post("/api/chat", body))
-            except Unsupported as error:
-                if error.param != "think" or request.think is not None:
-                    raise
-                # An OpenAI client sends its reasoning_effort to whatever model it has been given.
-                del body["think"]
-                reader.warnings.append(f"{request.model} does not support thinking; reasoning_effort was left out.")
-                response = await stack.enter_async_context(self._client.post("/api/chat", body))
-            batches = await stack.enter_async_context(aclosing(self._lines(response, reader)))
+        async with self._asked(request, reader) as response, aclosing(self._lines(response, reader)) as batches:
             async for lines in batches:
-                for events in in_batches(reader.read_all(lines)):
+                for events in in_batches(lines, reader.read):
                     if isinstance(events[-1], Done):
                         if not response.content.at_eof():
                             await _read_to_end(batches)
@@ -82,6 +71,24 @@ class OllamaEngine:
                         return
                     yield events
             raise reader.ended()
+
+    @asynccontextmanager
+    async def _asked(self, request: ChatRequest, reader: ChatReader) -> AsyncGenerator["aiohttp.ClientResponse"]:
+        """The beginning of an answer."""
+        body = chat_body(request)
+        try:
+            response = await self._client.post("/api/chat", body)
+        except Unsupported as error:
+            if error.param != "think" or request.think is not None:
+                raise
+            # An OpenAI client sends its reasoning_effort to whatever model it has been given.
+            del body["think"]
+            reader.warnings.append(f"{request.model} does not support thinking; reasoning_effort was left out.")
+            response = await self._client.post("/api/chat", body)
+        try:
+            yield response
+        finally:
+            response.close()  # which keeps the connection if the answer has been read to its end
 
     async def embed(self, request: EmbedRequest) -> EmbedResult:
         """Vectors for texts; a text that does not fit is an error, never cut."""

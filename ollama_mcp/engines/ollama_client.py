@@ -45,6 +45,8 @@ class OllamaClient:
         if api_key is None:
             # The package would send the OLLAMA_API_KEY of the environment to whatever address this is.
             self._http.headers.pop("Authorization", None)
+        self._url = str(self._http.base_url).rstrip("/")
+        self._headers = dict(self._http.headers)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -64,18 +66,17 @@ class OllamaClient:
         finally:
             await response.aclose()
 
-    @asynccontextmanager
-    async def post(self, path: str, body: Json) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """As `send`, past httpx: the way for answers of models, of which there are many."""
-        url, headers = str(self._http.base_url).rstrip("/") + path, dict(self._http.headers)
+    async def post(self, path: str, body: Json) -> aiohttp.ClientResponse:
+        """As `send`, past httpx: the way for answers of models, of which there are many. The caller closes it."""
+        content = _encoded(body)
         with self._translated():
-            response = await self._transport.post(url, headers, _encoded(body))
+            response = await self._transport.post(self._url + path, self._headers, content)
+        if response.status == httpx.codes.OK:
+            return response
         try:
-            if response.status != httpx.codes.OK:
-                raise await self._failure(response, response.status, body)
-            yield response
+            raise await self._failure(response, response.status, body)
         finally:
-            response.close()  # which keeps the connection if the answer has been read to its end
+            response.close()
 
     async def _failure(self, response: Answer, status: int, body: Json | None) -> ServiceError:
         with self._translated():

@@ -1,6 +1,6 @@
 """Chat in Ollama's JSON: a request becomes a body, and the lines of an answer become events. No I/O."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -117,13 +117,15 @@ class ChatReader:
         self._held_back: list[str] = []
         self._ids: set[str] = set()
         self._called = self._dropped = 0
-        self._started = False
+        self._started = self._ended = False
 
     def read(self, line: bytes) -> list[ChatEvent]:
-        """The events of a line, `Done` last in the last one.
+        """The events of a line, `Done` last in the last one; none of what comes after that.
 
         A forced tool call comes whole at the end; until then its lines give empty deltas, as signs of life.
         """
+        if self._ended:
+            return []
         try:
             found = orjson.loads(line)
         except orjson.JSONDecodeError as error:
@@ -136,6 +138,7 @@ class ChatReader:
         self._started = True
         if not found.get("done"):
             return [] if delta == _NOTHING and not self._held_back else [delta]
+        self._ended = True
         events: list[ChatEvent] = [] if delta == _NOTHING else [delta]
         reason = found.get("done_reason")
         if self._forced:
@@ -156,14 +159,6 @@ class ChatReader:
             )
         )
         return events
-
-    def read_all(self, lines: Iterable[bytes]) -> Generator[ChatEvent]:
-        """The events of lines, up to `Done`."""
-        for line in lines:
-            for event in self.read(line):
-                yield event
-                if isinstance(event, Done):
-                    return
 
     def broken(self, message: str) -> ServiceError:
         """The error for nonsense: before the answer has begun it may be no Ollama at all."""

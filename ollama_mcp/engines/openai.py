@@ -76,7 +76,7 @@ class OpenAIEngine:
                 self._client.lines(self._base_url + "/chat/completions", body, model=model)
             ) as batches:
                 async for lines in batches:
-                    for events in in_batches(answer.read_all(lines)):
+                    for events in in_batches(lines, answer.events):
                         yield events
                     if answer.ended:
                         break

@@ -31,6 +31,7 @@ class OpenAIClient:
             trust_env=False,
             follow_redirects=False,
         )
+        self._headers = dict(self._http.headers) | JSON_TYPE
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -54,9 +55,9 @@ class OpenAIClient:
 
         Sent past httpx. Closing the generator closes the connection.
         """
-        headers = dict(self._http.headers) | JSON_TYPE
+        content = _encoded(body)
         with self._translated():
-            response = await self._transport.post(url, headers, _encoded(body))
+            response = await self._transport.post(url, self._headers, content)
         try:
             if response.status != httpx.codes.OK:
                 raise await self._failure(response, response.status, model)

@@ -1,6 +1,6 @@
 """Between our words and OpenAI's JSON: a request to a body, the events of a stream to ours. Pure."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,13 +148,10 @@ class Answer:
             return None
         return self._event(data)
 
-    def read_all(self, lines: Iterable[bytes]) -> Generator[ChatEvent]:
-        """What lines of the stream add to the answer, up to its end."""
-        for line in lines:
-            if (delta := self.read(line)) is not None:
-                yield delta
-            if self.ended:
-                return
+    def events(self, line: bytes) -> tuple[ChatEvent, ...]:
+        """The same as `read`, as a list; nothing of what comes after the end."""
+        delta = None if self.ended else self.read(line)
+        return () if delta is None else (delta,)
 
     def _event(self, data: bytes) -> Delta | None:
         try:

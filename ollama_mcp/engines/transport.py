@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -41,12 +41,19 @@ Sent = TypeVar("Sent", httpx.Response, aiohttp.ClientResponse)
 _on_reused_connection: ContextVar[bool] = ContextVar("on_reused_connection")
 
 
-async def _note_reuse(*_: object) -> None:
-    _on_reused_connection.set(True)
-
-
 class _Connection(ResponseHandler):
-    """aiohttp's connection, which by itself leaves the reader of a body waiting after a malformed chunk."""
+    """aiohttp's connection, which tells whether it is used again.
+
+    By itself it leaves the reader of a body waiting after a malformed chunk.
+    """
+
+    _used = False
+
+    def set_response_params(self, **params: Any) -> None:
+        """Note whether there has been a request before; aiohttp's own tracing costs more than the request's line."""
+        _on_reused_connection.set(self._used)
+        self._used = True
+        super().set_response_params(**params)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the reader, unless it knows."""
@@ -113,8 +120,6 @@ def open_transport(address: str) -> EngineTransport:
     """A connection pool for one engine, without the environment's proxies and without cookies."""
 
     def session() -> aiohttp.ClientSession:
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_reuseconn.append(_note_reuse)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=transport.ssl_context)
         connector._factory = cast("partial[ResponseHandler]", partial(_Connection, loop=asyncio.get_running_loop()))
         return aiohttp.ClientSession(
@@ -123,7 +128,6 @@ def open_transport(address: str) -> EngineTransport:
             auto_decompress=False,
             trust_env=False,
             read_bufsize=2**18,
-            trace_configs=[tracing],
         )
 
     # Building a TLS context takes 20 ms, which an http:// address need not pay.

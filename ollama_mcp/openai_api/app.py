@@ -48,14 +48,12 @@ def create_app(
 ) -> Starlette:
     """The application over a service, which the caller owns; `mcp_app` gets what comes to /mcp."""
     probe = Probe(service)
-    routes: list[BaseRoute] = [
+    models = Models(service)
+    routes: list[BaseRoute] = [  # they are tried in this order
+        Route("/v1/chat/completions", ChatCompletions(service).create, methods=["POST"]),
         Route("/health", probe.full, methods=["GET"]),
         Route("/health/live", probe.live, methods=["GET"]),
         Route("/health/ready", probe.ready, methods=["GET"]),
-    ]
-    models = Models(service)
-    routes += [
-        Route("/v1/chat/completions", ChatCompletions(service).create, methods=["POST"]),
         Route("/v1/completions", Completions(service).create, methods=["POST"]),
         Route("/v1/embeddings", Embeddings(service).create, methods=["POST"]),
         Route("/v1/responses", Responses(service).create, methods=["POST"]),
