@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import uvloop
 from fake_ollama import MODELS
 from load import Result, ask_once, post, run
 from servers import (
@@ -330,4 +331,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())  # so that what asks takes less of the machine than what answers
