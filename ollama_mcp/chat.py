@@ -6,9 +6,9 @@ The request has the shape of OpenAI's chat completions, with Ollama's own settin
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -323,38 +323,30 @@ Ask = Callable[[ChatRequest], Awaitable[ChatResult]]
 
 @dataclass(slots=True)
 class Fold:
-    """Gathers the events of an answer; readable at any time, whole once `done` is set."""
+    """Gathers the events of an answer; readable at any time, whole once `done` is set.
 
-    content_parts: list[str] = field(default_factory=list)
-    reasoning_parts: list[str] = field(default_factory=list)
-    tool_calls: list[ToolCall] = field(default_factory=list)
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
+    They are only kept until somebody asks, since of most answers that stream by nobody does.
+    """
+
+    deltas: list[Delta] = field(default_factory=list)
     done: Done | None = None
 
-    def add(self, events: Iterable[ChatEvent]) -> None:
-        """Take in the next events."""
-        for event in events:
-            if isinstance(event, Done):
-                self.done = event
-                return
-            if event.content:
-                self.content_parts.append(event.content)
-            if event.reasoning:
-                self.reasoning_parts.append(event.reasoning)
-            if event.tool_calls:
-                self.tool_calls.extend(event.tool_calls)
-            if event.logprobs:
-                self.logprobs.extend(event.logprobs)
+    def add(self, events: Sequence[ChatEvent]) -> None:
+        """Take in the next events, `Done` last if it is among them."""
+        if isinstance(last := events[-1], Done):
+            self.done = last
+            events = events[:-1]
+        self.deltas += cast("Sequence[Delta]", events)
 
     @property
     def content(self) -> str:
         """The text so far."""
-        return "".join(self.content_parts)
+        return "".join([delta.content for delta in self.deltas])
 
     @property
     def reasoning(self) -> str:
         """The reasoning so far."""
-        return "".join(self.reasoning_parts)
+        return "".join([delta.reasoning for delta in self.deltas])
 
     def result(self) -> ChatResult:
         """The whole answer; only once the stream has ended with `Done`."""
@@ -364,11 +356,11 @@ class Fold:
             model=self.done.model,
             content=self.content,
             reasoning=self.reasoning or None,
-            tool_calls=self.tool_calls or None,
+            tool_calls=[call for delta in self.deltas for call in delta.tool_calls] or None,
             finish_reason=self.done.finish_reason,
             usage=self.done.usage,
             timings=self.done.timings,
-            logprobs=self.logprobs or None,
+            logprobs=[token for delta in self.deltas for token in delta.logprobs] or None,
             warnings=list(self.done.warnings),
         )
 

@@ -86,7 +86,7 @@ async def follow(job: Job, progress: Progress, *, deadline: float) -> bool:
             return False
         await job.changed(version, within=min(progress.heartbeat, left))
         version = job.version
-        doing = job.note or ("thinking" if job.fold.reasoning_parts else "loading or reading the prompt")
+        doing = job.note or ("thinking" if job.fold.reasoning else "loading or reading the prompt")
         waited = f"{job.model or 'The model'} is {doing} ({time.time() - job.started:.0f} s)"
         await progress.tell(job.fold, waited, note=job.note)
         await job.finished(within=min(THROTTLE, max(left, 0)))
