@@ -125,7 +125,7 @@ def _asked_for(request: ChatRequest) -> int | None:
     return asked if isinstance(asked, int) else None
 
 
-def check_not_cut(model: str, plan: ContextPlan, usage: Usage, partial: str) -> None:
+def check_not_cut(model: str, plan: ContextPlan, usage: Usage) -> None:
     """Raise if the engine counted far fewer prompt tokens than were sent and the prompt hardly fitted.
 
     Servers that do not know `truncate` cut all the same; the count is the only trace of it.
@@ -139,6 +139,5 @@ def check_not_cut(model: str, plan: ContextPlan, usage: Usage, partial: str) -> 
     if looks_cut:
         raise PromptTruncated(
             f"The engine read only {counted} tokens of a prompt of about {plan.estimate.likely}, so the answer "
-            f"ignores a part of it: shorten the prompt, split it, or raise num_ctx for {model}.",
-            partial=partial,
+            f"ignores a part of it: shorten the prompt, split it, or raise num_ctx for {model}."
         )

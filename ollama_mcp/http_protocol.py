@@ -174,7 +174,7 @@ class Connection(HttpToolsProtocol):
         """Keep a header; a trailer is none."""
         if self._in_head:
             self._content += len(name) + len(value)
-            super().on_header(name, value)
+            super().on_header(name, value.strip(b" \t"))  # what stands around a value is no part of it
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request whose framing is beyond doubt."""

@@ -136,8 +136,9 @@ class Service:
                 async for events in batches:
                     if gathered.done is not None:
                         try:
-                            check_not_cut(model, plan, gathered.done.usage, gathered.content)
-                        except PromptTruncated:
+                            check_not_cut(model, plan, gathered.done.usage)
+                        except PromptTruncated as error:
+                            error.partial = gathered.content
                             if pieces := events[:-1]:
                                 yield pieces
                             raise

@@ -24,19 +24,29 @@ class Impatient(Connection):
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers at once, but for /big, which streams without end, and /read, which reads its body first."""
+    """Answers at once, but for /big, which streams without end, and /read, which reads its body first.
+
+    /headers answers with the headers as they came, after the body.
+    """
     if scope["type"] == "lifespan":
         while True:
             message = await receive()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
-    if scope["path"] == "/read":
+    if scope["path"] in ("/read", "/headers"):
         while (message := await receive()).get("more_body"):
             pass
         if message["type"] == "http.disconnect":
             ENDED.set()
             return
+    if scope["path"] == "/headers":
+        seen = repr(scope["headers"]).encode()
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(seen))]}
+        )
+        await send({"type": "http.response.body", "body": seen})
+        return
     headers = [] if scope["path"] == "/big" else [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     if scope["path"] == "/big":
@@ -132,6 +142,52 @@ def test_what_is_no_http_is_refused_and_the_connection_closed(port: int, sent: b
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n"), answer
     assert b'"type": "invalid_request_error"' in answer
     assert exchange(port, GOOD).startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_stands_around_a_value_is_no_part_of_it(port: int) -> None:
+    sent = b"GET /headers HTTP/1.1\r\nHost:\t localhost \r\nX:y\r\nConnection: close \t\r\n\r\n"
+    seen = [(b"host", b"localhost"), (b"x", b"y"), (b"connection", b"close")]
+    assert exchange(port, sent).endswith(b"\r\n\r\n" + repr(seen).encode())
+
+
+def test_a_trailer_is_no_header(port: int) -> None:
+    head = b"POST /headers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert b"x-api-key" not in exchange(port, head + b"2\r\n{}\r\n0\r\nX-API-Key: late\r\n\r\n").lower()
+
+
+@pytest.mark.parametrize("size", [1, 2**14])
+def test_a_body_in_chunks_of_any_size_is_read_to_its_end(port: int, size: int) -> None:
+    head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"%x\r\n%s\r\n" % (size, b"x" * size)
+    assert exchange(port, head + chunk * (2**19 // len(chunk)) + b"0\r\n\r\n").endswith(b"ok")
+
+
+def test_bytes_that_carry_nothing_are_not_read_for_ever(port: int) -> None:
+    head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    assert exchange(port, head + b"X: y\r\n" * 2**15).startswith(b"HTTP/1.1 400 ")
+
+
+def test_more_requests_in_one_write_than_may_wait_are_refused(port: int) -> None:
+    with connect(port) as sock:
+        half = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+        sock.sendall(half * 2 * http_protocol.MAX_PIPELINED)
+        assert read_all(sock).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_client_that_leaves_ends_the_request_under_way_though_others_wait_behind_it(port: int) -> None:
+    with connect(port) as sock:
+        ENDED.clear()
+        sock.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n" + GOOD)
+        assert sock.recv(12) == b"HTTP/1.1 200"
+    assert ENDED.wait(5)
+
+
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+def test_another_protocol_is_not_taken_up(port: int, protocol: bytes) -> None:
+    fields = b"Connection: Upgrade\r\nUpgrade: %s\r\n" % protocol
+    answer = exchange(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + fields + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer
 
 
 @pytest.mark.parametrize(
