@@ -12,6 +12,9 @@ from fake_ollama import TOKEN
 MARK = TOKEN.encode()
 CONTENT = (b'"content":" token', b'"content": " token')
 
+END = b"\r\n0\r\n\r\n"
+"""Of an answer in chunks."""
+
 
 @dataclass
 class Result:
@@ -56,6 +59,7 @@ class Connection(asyncio.Protocol):
         """The answer to a request."""
         self._parts: list[bytes] = []
         self._size = 0
+        self._tail = b""
         self._wanted: int | None = None  # the size of the answer with its head; None: until the last chunk
         self.first: float | None = None
         self._answer = self._loop.create_future()
@@ -72,7 +76,8 @@ class Connection(asyncio.Protocol):
         self._size += len(data)
         if self.first is None and MARK in data:
             self.first = time.perf_counter()
-        done = data.endswith(b"0\r\n\r\n") if self._wanted is None else self._size >= self._wanted
+        self._tail = (self._tail + data[-len(END) :])[-len(END) :]
+        done = self._tail == END if self._wanted is None else self._size >= self._wanted
         if done and self._answer is not None:
             self._answer.set_result(b"".join(self._parts))
             self._answer = None
@@ -93,6 +98,20 @@ def check(answer: bytes) -> bytes:
     if not answer.startswith(b"HTTP/1.1 200") or b'"isError":true' in answer:
         raise RuntimeError(f"not answered: {answer[:2000]!r}")
     return answer
+
+
+def content(answer: bytes) -> bytes:
+    """The body of an answer, without the bounds of its chunks, which a proxy puts anywhere."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if b"chunked" not in head:
+        return body
+    pieces, place = [], 0
+    while place < len(body):
+        line = body.index(b"\r\n", place)
+        start, size = line + 2, int(body[place:line], 16)
+        pieces.append(body[start : start + size])
+        place = start + size + 2
+    return b"".join(pieces)
 
 
 async def ask_once(port: int, request: bytes) -> bytes:
@@ -128,7 +147,8 @@ async def run(
             if connection.first is not None:
                 result.firsts.append(connection.first - started)
             if tokens:
-                pieces = max(answer.count(form) for form in CONTENT)
+                said = content(answer)
+                pieces = max(said.count(form) for form in CONTENT)
                 if pieces != tokens:
                     raise RuntimeError(f"{pieces} pieces instead of {tokens}: {answer[:500]!r}")
                 result.chunks += pieces

@@ -1,7 +1,7 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
-#     "ollama-mcp[embedded]",
+#     "ollama-mcp[embedded,redis]",
 #     "fastapi>=0.115",       # the relay
 #     "fastmcp>=3",           # an MCP server to compare with
 #     "litellm[proxy]>=1.80", # the proxy to compare with
@@ -37,6 +37,7 @@ import psutil
 import uvloop
 from fake_ollama import MODELS
 from load import Result, ask_once, post, run
+from scale import scale
 from servers import (
     INITIALIZE,
     INITIALIZED,
@@ -76,7 +77,7 @@ class Benchmark:
         port = free_port()
         self.fake_port = port
         self.ollama = f"http://127.0.0.1:{port}"
-        self.up(start_fake, port, log="fake")
+        self.fake = self.up(start_fake, port, log="fake")
 
     def log(self, name: str) -> Path:
         """Where a process writes."""
@@ -297,7 +298,7 @@ async def embedded(bench: Benchmark) -> None:
     )
 
 
-GROUPS = {"cold": cold, "mcp": mcp, "embedded": embedded, "http": http}
+GROUPS = {"cold": cold, "mcp": mcp, "embedded": embedded, "http": http, "scale": scale}
 
 
 def machine() -> str:

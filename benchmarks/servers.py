@@ -163,10 +163,10 @@ def start_fake(port: int, log: Path) -> Process:
     return Process([sys.executable, str(HERE / "fake_ollama.py"), str(port), "2"], log).wait_for(port)
 
 
-def start_ours(port: int, ollama: str, log: Path, *flags: str) -> Process:
+def start_ours(port: int, ollama: str, log: Path, *flags: str, **env: str) -> Process:
     """This project over HTTP."""
     argv = [beside_python("ollama-mcp"), "http", "--port", str(port), *flags]
-    return Process(argv, log, OLLAMA_HOST=ollama).wait_for(port)
+    return Process(argv, log, OLLAMA_HOST=ollama, **env).wait_for(port)
 
 
 def start_relay(port: int, ollama: str, log: Path) -> Process:
