@@ -10,14 +10,18 @@ PERIOD = 20_000
 """Microseconds in each of which the share may be used; short, so that a process that has used it up waits little."""
 
 
+def can_budget() -> bool:
+    """Whether this system and this user can."""
+    return os.access(_root(), os.W_OK)
+
+
 @contextmanager
 def cpu_budget(name: str, pid: int, share: float) -> Iterator[None]:
     """Keep a process to so much of a core until the end of the block."""
-    second = "cpu" in _text(GROUPS / "cgroup.controllers").split()
-    quota = int(PERIOD * share)
-    folder = (GROUPS if second else GROUPS / "cpu") / f"ollama-mcp-{os.getpid()}-{name}"
-    if second:
-        (GROUPS / "cgroup.subtree_control").write_text("+cpu")
+    root, quota = _root(), int(PERIOD * share)
+    folder = root / f"ollama-mcp-{os.getpid()}-{name}"
+    if root == GROUPS:
+        (root / "cgroup.subtree_control").write_text("+cpu")
         limits = {"cpu.max": f"{quota} {PERIOD}"}
     else:
         limits = {"cpu.cfs_period_us": str(PERIOD), "cpu.cfs_quota_us": str(quota)}
@@ -28,10 +32,11 @@ def cpu_budget(name: str, pid: int, share: float) -> Iterator[None]:
         (folder / "cgroup.procs").write_text(str(pid))
         yield
     finally:
-        for member in _text(folder / "cgroup.procs").split():
-            (folder.parent / "cgroup.procs").write_text(member)
+        for member in (folder / "cgroup.procs").read_text().split():
+            (root / "cgroup.procs").write_text(member)
         folder.rmdir()
 
 
-def _text(file: Path) -> str:
-    return file.read_text() if file.exists() else ""
+def _root() -> Path:
+    second = GROUPS / "cgroup.controllers"
+    return GROUPS if second.exists() and "cpu" in second.read_text().split() else GROUPS / "cpu"

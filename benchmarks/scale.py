@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpu_budget import cpu_budget
+from cpu_budget import can_budget, cpu_budget
 from fake_ollama import MODELS
 from load import ask_once, post, run
 from proxy import nginx_arguments, nginx_command
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 ONE, TWO = "one server", "two servers"
 SHARE = 0.2
 """Of a core, for each server."""
-CONNECTIONS = 32
+AT_ONCE = 16
+"""Connections for each server, as many as it has requests at Ollama at once."""
 TOKENS = 100
 KEY = "benchmark" * 4
 WANTED = ">= 1.8x"
@@ -38,6 +39,9 @@ META = {
     "io.modelcontextprotocol/clientInfo": {"name": "benchmark", "version": "1"},
     "io.modelcontextprotocol/clientCapabilities": {},
 }
+ANSWERS, CHUNKS, CALLS = "OpenAI answers/s", "OpenAI streamed chunks/s", f"MCP {VERSION} tool calls/s"
+COUNTS = {ANSWERS: 400, CHUNKS: 128, CALLS: 160}
+"""How often one server is asked; two are asked twice as often, so that both take as long."""
 
 Numbers = dict[str, list[float]]
 
@@ -52,30 +56,20 @@ def requests(port: int) -> dict[str, tuple[bytes, int]]:
     modern = {**key, "MCP-Protocol-Version": VERSION, "Mcp-Method": "tools/call", "Mcp-Name": tool}
     stream = {**chat, "stream": True, "max_tokens": TOKENS}
     return {
-        "OpenAI answers/s": (post(port, "/v1/chat/completions", chat, key), 0),
-        "OpenAI streamed chunks/s": (post(port, "/v1/chat/completions", stream, key), TOKENS),
-        f"MCP {VERSION} tool calls/s": (post(port, "/mcp", mcp, modern), 0),
+        ANSWERS: (post(port, "/v1/chat/completions", chat, key), 0),
+        CHUNKS: (post(port, "/v1/chat/completions", stream, key), TOKENS),
+        CALLS: (post(port, "/mcp", mcp, modern), 0),
     }
 
 
-COUNTS = {"OpenAI answers/s": 400, "OpenAI streamed chunks/s": 128, f"MCP {VERSION} tool calls/s": 160}
-"""How often one server is asked; two are asked twice as often, so that both take as long."""
-
-
-def start_redis(port: int, log: Path) -> Process:
+def start_redis(command: str, port: int, log: Path) -> Process:
     """A Redis that keeps nothing."""
-    command = shutil.which("redis-server")
-    if command is None:
-        raise FileNotFoundError("redis-server is not installed: apt-get install redis-server")
     argv = [command, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     return Process([*argv, "--dir", str(log.parent)], log).wait_for(port)
 
 
-def start_nginx(port: int, replicas: Sequence[int], log: Path) -> Process:
+def start_nginx(command: str, port: int, replicas: Sequence[int], log: Path) -> Process:
     """The nginx of deploy/ before these servers."""
-    command = nginx_command()
-    if command is None:
-        raise FileNotFoundError("nginx is not installed: apt-get install nginx")
     folder = log.with_suffix("")
     folder.mkdir()
     return Process([*nginx_arguments(command, folder, port, replicas), "-g", "daemon off;"], log).wait_for(port)
@@ -83,23 +77,25 @@ def start_nginx(port: int, replicas: Sequence[int], log: Path) -> Process:
 
 async def scale(bench: "Benchmark") -> None:
     """Two servers behind nginx against one, each with the same share of a core."""
+    nginx, redis_server = nginx_command(), shutil.which("redis-server")
+    if nginx is None or redis_server is None or not can_budget():
+        print("scale is left out: it needs nginx, redis-server, root and Linux's control groups", file=sys.stderr)
+        return
     redis_port, ports = free_port(), [free_port(), free_port()]
-    redis = bench.up(lambda log: start_redis(redis_port, log), log="redis")
+    redis = bench.up(start_redis, redis_server, redis_port, log="redis")
     settings = {
         "OLLAMA_MCP_API_KEY": KEY,
         "OLLAMA_MCP_MODEL": MODELS[0],
         "OLLAMA_MCP_RATE_LIMIT": "100000000/minute",
         "OLLAMA_MCP_RATE_LIMIT_STORAGE": f"redis://127.0.0.1:{redis_port}",
     }
+    logs = [f"replica {number}" for number, _ in enumerate(ports)]
     servers = [
-        bench.up(lambda log, port=port: start_ours(port, bench.ollama, log, **settings), log=f"ours-{port}")
-        for port in ports
+        bench.up(lambda log, port=port: start_ours(port, bench.ollama, log, **settings), log=name)
+        for port, name in zip(ports, logs, strict=True)
     ]
     fronts = {ONE: (free_port(), ports[:1]), TWO: (free_port(), ports)}
-    nginxes = [
-        bench.up(lambda log, port=port, behind=behind: start_nginx(port, behind, log), log=name)
-        for name, (port, behind) in fronts.items()
-    ]
+    nginxes = [bench.up(start_nginx, nginx, port, behind, log=name) for name, (port, behind) in fronts.items()]
     parts = {"servers": servers, "nginx": nginxes, "Redis": [redis], "fake Ollama": [bench.fake]}
 
     def used() -> dict[str, float]:
@@ -107,8 +103,8 @@ async def scale(bench: "Benchmark") -> None:
         spent = {name: sum(process.cpu() for process in part) for name, part in parts.items()}
         return spent | {"load": time.process_time()}
 
-    rates: dict[str, Numbers] = defaultdict(lambda: defaultdict(list))
-    cpu: dict[str, Numbers] = defaultdict(lambda: defaultdict(list))
+    rates, of_budget = (defaultdict[str, Numbers](lambda: defaultdict(list)) for _ in range(2))
+    beside: Numbers = defaultdict(list)
     with contextlib.ExitStack() as budgets:
         for port, server in zip(ports, servers, strict=True):
             for request, _ in requests(port).values():  # connections, caches and code that is loaded on first use
@@ -116,20 +112,26 @@ async def scale(bench: "Benchmark") -> None:
             budgets.enter_context(cpu_budget(str(port), server.popen.pid, SHARE))
         for turn in range(-1, bench.rounds):
             print(f"scale: round {turn + 1} of {bench.rounds}", file=sys.stderr)
-            for name, (port, behind) in fronts.items():
-                for what, (request, tokens) in requests(port).items():
+            for what in COUNTS:
+                for name, (port, behind) in fronts.items():
+                    request, tokens = requests(port)[what]
                     total = bench.count(COUNTS[what]) * len(behind)
                     before = used()
-                    result = await run(port, request, connections=CONNECTIONS, total=total, tokens=tokens)
-                    after = used()
+                    result = await run(port, request, connections=AT_ONCE * len(behind), total=total, tokens=tokens)
+                    percent = {part: 100 * (spent - before[part]) / result.seconds for part, spent in used().items()}
                     if turn < 0:  # to warm up
                         continue
                     rates[what][name].append((result.chunks if tokens else total) / result.seconds)
-                    for part in after:
-                        percent = 100 * (after[part] - before[part]) / result.seconds
-                        cpu[f"CPU while {name} serve: {what}"][part].append(percent)
+                    of_budget[what][name].append(percent.pop("servers") / SHARE / len(behind))
+                    if name == TWO:
+                        for part in percent:
+                            beside[part].append(percent[part])
+    for name in logs:
+        if "rate limits are off" in (said := bench.log(name).read_text()):
+            raise RuntimeError(f"not all was counted:\n{said[-1000:]}")
     for what, numbers in rates.items():
         bench.tell(f"{what}, behind nginx", numbers, "/s")
-        bench.rows.append(Row(f"{what}: {TWO} behind nginx over {ONE}", ratios(numbers[TWO], numbers[ONE]), WANTED))
-    for what, numbers in cpu.items():
-        bench.tell(what, numbers, "% of a core")
+        bench.rows.append(Row(f"{what}: {TWO} over {ONE}, behind nginx", ratios(numbers[TWO], numbers[ONE]), WANTED))
+    for what, numbers in of_budget.items():
+        bench.tell(f"CPU of the servers during {what}", numbers, "% of what they may use")
+    bench.tell("CPU of the rest while both serve", beside, "% of a core")
