@@ -57,7 +57,7 @@ def deployed(forks: Parent, folder: Path, fake: FakeOllama, storage: str) -> Ite
     (folder / "keys").write_text("\n".join(KEYS))
     settings = {
         "OLLAMA_MCP_OLLAMA_HOST": fake.url,
-        "OLLAMA_MCP_HOST": "0.0.0.0",
+        "OLLAMA_MCP_HOST": "127.1",  # loopback, in a spelling that the server does not take for it
         "OLLAMA_MCP_API_KEY_FILE": str(folder / "keys"),
         "OLLAMA_MCP_RATE_LIMIT": f"{LIMIT}/minute",
         "OLLAMA_MCP_RATE_LIMIT_STORAGE": storage,
