@@ -3,7 +3,8 @@
 On machines of their own each server would have processors of its own; here all share a few with nginx, Redis, the
 fake Ollama and the load. So a control group keeps each server to the same fifth of a core, whether one serves or
 both: that is what runs out, as it would there, and the CPU that each part has used is told beside the figures. One
-nginx has one server behind it and another both, the first of the two among them; they take turns in each round.
+nginx has both servers behind it, two more have one each. In a round one server, both, the other and both again take
+turns, each for a second or less.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from run import Benchmark
 
 ONE, TWO = "one server", "two servers"
+DONE, SECONDS, SERVERS = "done", "seconds", "servers"
 SHARE = 0.2
 """Of a core, for each server."""
 AT_ONCE = 16
@@ -40,8 +42,10 @@ META = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 ANSWERS, CHUNKS, CALLS = "OpenAI answers/s", "OpenAI streamed chunks/s", f"MCP {VERSION} tool calls/s"
-COUNTS = {ANSWERS: 400, CHUNKS: 128, CALLS: 160}
-"""How often one server is asked; two are asked twice as often, so that both take as long."""
+COUNTS = {ANSWERS: 100, CHUNKS: 32, CALLS: 40}
+"""How often one server is asked in a turn; two are asked twice as often, so that both take as long."""
+TURNS = 4
+"""Of one server, and of both, in a round."""
 
 Numbers = dict[str, list[float]]
 
@@ -94,14 +98,28 @@ async def scale(bench: "Benchmark") -> None:
         bench.up(lambda log, port=port: start_ours(port, bench.ollama, log, **settings), log=name)
         for port, name in zip(ports, logs, strict=True)
     ]
-    fronts = {ONE: (free_port(), ports[:1]), TWO: (free_port(), ports)}
-    nginxes = [bench.up(start_nginx, nginx, port, behind, log=name) for name, (port, behind) in fronts.items()]
-    parts = {"servers": servers, "nginx": nginxes, "Redis": [redis], "fake Ollama": [bench.fake]}
+    *alone, both = fronts = [free_port() for _ in range(3)]
+    nginxes = [
+        bench.up(start_nginx, nginx, port, behind, log=f"nginx {port}")
+        for port, behind in zip(fronts, (ports[:1], ports[1:], ports), strict=True)
+    ]
+    parts = {SERVERS: servers, "nginx": nginxes, "Redis": [redis], "fake Ollama": [bench.fake]}
 
     def used() -> dict[str, float]:
         """Seconds of CPU time of each part so far."""
         spent = {name: sum(process.cpu() for process in part) for name, part in parts.items()}
         return spent | {"load": time.process_time()}
+
+    async def measure(what: str, port: int, count: int, sums: dict[str, float]) -> None:
+        """Add what was answered, in how many seconds, and what each part used."""
+        request, tokens = requests(port)[what]
+        total = bench.count(COUNTS[what]) * count
+        before = used()
+        result = await run(port, request, connections=AT_ONCE * count, total=total, tokens=tokens)
+        sums[DONE] += result.chunks if tokens else total
+        sums[SECONDS] += result.seconds
+        for part, seconds in used().items():
+            sums[part] += seconds - before[part]
 
     rates, of_budget = (defaultdict[str, Numbers](lambda: defaultdict(list)) for _ in range(2))
     beside: Numbers = defaultdict(list)
@@ -110,22 +128,21 @@ async def scale(bench: "Benchmark") -> None:
             for request, _ in requests(port).values():  # connections, caches and code that is loaded on first use
                 await ask_once(port, request)
             budgets.enter_context(cpu_budget(str(port), server.popen.pid, SHARE))
-        for turn in range(-1, bench.rounds):
-            print(f"scale: round {turn + 1} of {bench.rounds}", file=sys.stderr)
+        for round_ in range(-1, bench.rounds):
+            print(f"scale: round {round_ + 1} of {bench.rounds}", file=sys.stderr)
             for what in COUNTS:
-                for name, (port, behind) in fronts.items():
-                    request, tokens = requests(port)[what]
-                    total = bench.count(COUNTS[what]) * len(behind)
-                    before = used()
-                    result = await run(port, request, connections=AT_ONCE * len(behind), total=total, tokens=tokens)
-                    percent = {part: 100 * (spent - before[part]) / result.seconds for part, spent in used().items()}
-                    if turn < 0:  # to warm up
-                        continue
-                    rates[what][name].append((result.chunks if tokens else total) / result.seconds)
-                    of_budget[what][name].append(percent.pop("servers") / SHARE / len(behind))
-                    if name == TWO:
-                        for part in percent:
-                            beside[part].append(percent[part])
+                sums: dict[str, dict[str, float]] = {ONE: defaultdict(float), TWO: defaultdict(float)}
+                for turn in range(TURNS):
+                    await measure(what, alone[turn % 2], 1, sums[ONE])
+                    await measure(what, both, 2, sums[TWO])
+                if round_ < 0:  # to warm up
+                    continue
+                for count, (name, spent) in enumerate(sums.items(), 1):
+                    rates[what][name].append(spent[DONE] / spent[SECONDS])
+                    of_budget[what][name].append(100 * spent[SERVERS] / spent[SECONDS] / SHARE / count)
+                for part, seconds in sums[TWO].items():
+                    if part not in (DONE, SECONDS, SERVERS):
+                        beside[part].append(100 * seconds / sums[TWO][SECONDS])
     for name in logs:
         if "rate limits are off" in (said := bench.log(name).read_text()):
             raise RuntimeError(f"not all was counted:\n{said[-1000:]}")
