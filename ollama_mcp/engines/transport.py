@@ -55,6 +55,11 @@ class _Connection(ResponseHandler):
         self._used = True
         super().set_response_params(**params)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on after a pause; aiohttp calls this after each chunk of a body and then parses nothing."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell the reader, unless it knows."""
         body = self._payload
