@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -48,13 +47,9 @@ class WhileThere:
     ) -> bool:
         self._watch.remove_done_callback(self._on_gone)
         self._watch.cancel()
-        if not self.left:
-            return False
-        if kind is None:  # it had ended by itself: the cancellation is still to come
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0)
-        self._task.uncancel()
-        return kind is asyncio.CancelledError
+        if self.left:
+            self._task.uncancel()
+        return self.left and kind is asyncio.CancelledError
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
