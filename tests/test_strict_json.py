@@ -1,6 +1,7 @@
 """JSON is taken as the standard has it, and only where no two readers could differ."""
 
 import json
+import re
 import time
 
 import orjson
@@ -49,15 +50,29 @@ def test_the_same_name_in_two_objects_is_allowed(raw: bytes) -> None:
     assert loads(raw) == json.loads(raw)
 
 
-def test_a_colon_hidden_in_an_escape_does_not_hide_a_second_name() -> None:
+@pytest.mark.parametrize("colon", ["\\u003a", "\\u003A"])
+def test_a_colon_hidden_in_an_escape_does_not_hide_a_second_name(colon: str) -> None:
     with pytest.raises(InvalidRequest, match="twice"):
-        loads(b'{"a": 1, "a": "\\u003A"}')
+        loads(f'{{"a": 1, "a": "{colon}"}}'.encode())
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 10**30])
 def test_an_integer_of_more_than_64_bits_is_refused(number: int) -> None:
     with pytest.raises(InvalidRequest, match="64 bits"):
         loads(b'{"seed": [%d]}' % number)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b'{"%s": 1, "%s": 2}' % (b"n" * 100, b"n" * 100), f" '{'n' * 64}' occurs twice"),
+        (b"1" * 24, f" {'1' * 24} does not fit"),
+        (b"1" * 25, f" {'1' * 24}… does not fit"),
+    ],
+)
+def test_what_is_wrong_is_told_without_all_of_its_length(raw: bytes, says: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(says)):
+        loads(raw)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +118,11 @@ def test_depth_is_bounded(opening: bytes, closing: bytes) -> None:
     loads(opening * MAX_DEPTH + b"1" + closing * MAX_DEPTH)
     with pytest.raises(InvalidRequest, match="64 levels"):
         loads(opening * (MAX_DEPTH + 1) + b"1" + closing * (MAX_DEPTH + 1))
+
+
+def test_brackets_in_a_text_are_no_levels() -> None:
+    assert loads(b'"%s"' % (b"[" * 100)) == "[" * 100
+    assert loads(b'["%s", {"a": "%s"}]' % (b"[" * 100, b"{" * 100)) == ["[" * 100, {"a": "{" * 100}]
 
 
 def test_a_megabyte_of_text_takes_a_few_milliseconds() -> None:
