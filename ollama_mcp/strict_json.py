@@ -55,7 +55,7 @@ def _object(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _integer(text: str) -> None:
-    if len(text) > len("-9223372036854775808") or not -(2**63) <= int(text) < 2**63:
+    if not -(2**63) <= int(text) < 2**63:
         raise InvalidRequest(
             f"The integer {text[:24]}{'…' * (len(text) > 24)} does not fit in 64 bits; send it as a string."
         )
