@@ -4,9 +4,12 @@ from typing import Any
 
 import httpx
 import openai
+import orjson
 import pytest
 
+from ollama_mcp import errors
 from ollama_mcp.engines.ollama import OllamaEngine
+from ollama_mcp.openai_api.errors import response_to
 from tests.fake_ollama import FakeOllama, failure, hang
 from tests.openai_api.conftest import serving
 
@@ -21,6 +24,46 @@ def check_envelope(reply: httpx.Response) -> dict[str, Any]:
     assert body["error"]["message"] == body["detail"] != ""
     assert reply.headers["x-request-id"].startswith("req_")
     return body["error"]
+
+
+REQUEST, SERVER, RATE = "invalid_request_error", "server_error", "rate_limit_error"
+AGAIN = {"x-should-retry": "true"}
+IN_VAIN = {"x-should-retry": "false"}
+EACH = [
+    (errors.ServiceError("x"), 500, SERVER, "internal_error", None, IN_VAIN),
+    (errors.InvalidRequest("x"), 400, REQUEST, "invalid_request", None, IN_VAIN),
+    (errors.InvalidRequest("x", param="n"), 400, REQUEST, "invalid_request", "n", IN_VAIN),
+    (errors.ContextLengthExceeded("x"), 400, REQUEST, "context_length_exceeded", "messages", IN_VAIN),
+    (errors.Unsupported("x", param="tools"), 400, REQUEST, "unsupported", "tools", IN_VAIN),
+    (errors.ModelNotFound("x"), 404, REQUEST, "model_not_found", "model", IN_VAIN),
+    (errors.EngineUnavailable("x"), 503, SERVER, "engine_unavailable", None, AGAIN),
+    (errors.EngineBusy("x"), 503, SERVER, "engine_busy", None, {"retry-after": "1"} | AGAIN),
+    (errors.EngineBusy("x", retry_after=2.1), 503, SERVER, "engine_busy", None, {"retry-after": "3"} | AGAIN),
+    (errors.QueueFull("x", retry_after=7), 429, RATE, "queue_full", None, {"retry-after": "7"} | AGAIN),
+    (errors.EngineTimeout("x"), 504, SERVER, "engine_timeout", None, IN_VAIN),
+    (errors.EngineRejected("x"), 502, SERVER, "engine_rejected", None, IN_VAIN),
+    (errors.EngineFailed("x", status=500), 502, SERVER, "engine_failed", None, IN_VAIN),
+    (errors.MalformedAnswer("x"), 502, SERVER, "malformed_answer", None, IN_VAIN),
+    (errors.ServerEnding(), 503, SERVER, "server_ending", None, AGAIN),
+    (errors.GenerationBroken("x"), 502, SERVER, "generation_broken", None, IN_VAIN),
+    (errors.PromptTruncated("x"), 502, SERVER, "prompt_truncated", None, IN_VAIN),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "kind", "code", "param", "headers"), EACH)
+def test_each_error_has_its_status_and_tells_whether_to_try_again(
+    error: errors.ServiceError, status: int, kind: str, code: str, param: str | None, headers: dict[str, str]
+) -> None:
+    reply = response_to(error)
+    inner = {"message": error.message, "type": kind, "param": param, "code": code}
+    assert (reply.status_code, orjson.loads(reply.body)) == (status, {"error": inner, "detail": error.message})
+    beside = {name: value for name, value in reply.headers.items() if not name.startswith("content-")}
+    assert beside == headers
+
+
+def test_no_error_is_without_a_row() -> None:
+    kinds = {kind for kind in vars(errors).values() if isinstance(kind, type)}
+    assert {kind for kind in kinds if issubclass(kind, errors.ServiceError)} == {type(row[0]) for row in EACH}
 
 
 @pytest.mark.parametrize(
@@ -127,14 +170,22 @@ def test_images_may_make_a_body_larger(http: httpx.Client) -> None:
     body = {"model": "llava:7b", "messages": [{"role": "user", "content": parts}]}
     assert http.post("/v1/chat/completions", json=body).status_code == 200
     long_text = {"model": "llava:7b", "messages": [{"role": "user", "content": "A" * (5 * 2**20)}]}
-    assert http.post("/v1/chat/completions", json=long_text).status_code == 413
+    refused = http.post("/v1/chat/completions", json=long_text)
+    error = check_envelope(refused)
+    assert (refused.status_code, error["code"], error["type"]) == (413, "request_too_large", REQUEST)
+    assert "4 MiB" in error["message"]
 
 
 def test_an_unknown_page_and_a_wrong_method_have_the_envelope(http: httpx.Client) -> None:
     reply = http.get("/v1/nothing")
-    assert (reply.status_code, check_envelope(reply)["code"]) == (404, "not_found")
+    error = check_envelope(reply)
+    assert (reply.status_code, error["code"], error["type"]) == (404, "not_found", REQUEST)
+    assert "/v1/nothing" in error["message"]
+    assert "/docs" in error["message"]
     reply = http.get("/v1/chat/completions")
-    assert (reply.status_code, check_envelope(reply)["code"]) == (405, "method_not_allowed")
+    error = check_envelope(reply)
+    assert (reply.status_code, error["code"], error["type"]) == (405, "method_not_allowed", REQUEST)
+    assert error["message"] == "GET is not possible at /v1/chat/completions; use POST."
     assert reply.headers["allow"] == "POST"
 
 
