@@ -5,7 +5,6 @@ clients look for it.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -42,15 +41,7 @@ TABLE: dict[type[errors.ServiceError], Shape] = {
     errors.PromptTruncated: Shape(502, "server_error", "prompt_truncated"),
 }
 
-_STATUS_CODES = {
-    400: "invalid_request",
-    401: "invalid_api_key",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "request_too_large",
-    415: "unsupported_media_type",
-}
+_STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large"}
 INTERNAL = "The server failed in a way it should not have; the log has more under this request's id."
 
 
@@ -94,7 +85,7 @@ async def on_service_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Handle what Starlette itself or a guard refuses."""
+    """Handle what no `ServiceError` stands for: an unknown path, a wrong method, a body that is too large."""
     if not isinstance(error, HTTPException):
         raise TypeError(f"not an HTTPException: {type(error).__name__}")
     message = error.detail
@@ -103,10 +94,5 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         message = f"{request.method} is not possible at {request.url.path}; use {allowed}."
-    return refuse(error.status_code, message, headers=error.headers)
-
-
-def refuse(status: int, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer with a status below 500 that no `ServiceError` stands for."""
-    shape = Shape(status, "invalid_request_error", _STATUS_CODES.get(status))
-    return JSON(envelope(message, shape), status, dict(headers or {}))
+    shape = Shape(error.status_code, "invalid_request_error", _STATUS_CODES.get(error.status_code))
+    return JSON(envelope(message, shape), shape.status, dict(error.headers or {}))
