@@ -11,6 +11,9 @@ from subprocess import DEVNULL
 
 import pytest
 
+from ollama_mcp import errors
+from ollama_mcp.exit_codes import exit_code, exit_code_of_name
+
 from .fake_ollama import FakeModel, FakeOllama, Gate, failure, hang, last, line, says, stream
 from .harness import WARM
 from .processes import WITHIN, run, running
@@ -97,6 +100,34 @@ def test_on_a_terminal_a_silence_is_told_until_it_is_given_up() -> None:
     status, _, end = told.rpartition("\r\x1b[K")
     assert "is loading or reading the prompt (" in status
     assert "did not begin to answer" in end
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ServiceError("x"), 1),
+        (errors.InvalidRequest("x"), 5),
+        (errors.ContextLengthExceeded("x"), 5),
+        (errors.Unsupported("x"), 5),
+        (errors.ModelNotFound("x"), 5),
+        (errors.EngineUnavailable("x"), 3),
+        (errors.EngineBusy("x"), 7),
+        (errors.QueueFull("x"), 7),
+        (errors.EngineTimeout("x"), 4),
+        (errors.EngineRejected("x"), 5),
+        (errors.EngineFailed("x"), 5),
+        (errors.MalformedAnswer("x"), 6),
+        (errors.ServerEnding(), 1),
+        (errors.GenerationBroken("x"), 6),
+        (errors.PromptTruncated("x"), 6),
+    ],
+)
+def test_each_error_has_its_exit_code_by_its_class_and_by_its_name(error: errors.ServiceError, code: int) -> None:
+    assert exit_code(error) == exit_code_of_name(type(error).__name__) == code
+
+
+def test_an_error_of_an_unknown_name_is_exit_code_1() -> None:
+    assert exit_code_of_name("") == exit_code_of_name("NoSuchError") == 1
 
 
 @pytest.mark.parametrize(
