@@ -51,7 +51,7 @@ async def ask(
     host: tuple[Header, ...] = (HOST,),
     **scope: Any,
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """The status, the body as JSON, the headers."""
+    """The status, the body as JSON, the headers; what is sent is a whole answer as ASGI has it."""
     whole = [b""] if body is None else body
     left = None if isinstance(whole, Iterator) else len(whole)
     parts = iter(whole)
@@ -71,10 +71,120 @@ async def ask(
 
     wanted = {"type": "http", "method": method, "path": path, "http_version": "1.1", "client": ("10.0.0.9", 5)}
     await guarded({**wanted, "headers": [*host, *headers], **scope}, receive, send)
-    start, *rest = sent
-    text = b"".join(message["body"] for message in rest)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    start, rest = sent
+    text = rest["body"]
     told = {name.decode(): value.decode() for name, value in start["headers"]}
     return start["status"], json.loads(text), told
+
+
+BEARER = {"www-authenticate": "Bearer"}
+REFUSALS = [
+    ({"headers": [], "host": ()}, 421, "misdirected_request", "address it was started with", {}),
+    ({"headers": [(b"origin", b"http://x.test")]}, 403, "forbidden", "OLLAMA_MCP_CORS_ORIGINS", {}),
+    ({"headers": []}, 401, "invalid_api_key", "Authorization: Bearer KEY", BEARER),
+    ({"method": "POST"}, 415, "unsupported_media_type", "Content-Type: application/json, not ''", {}),
+    (
+        {"headers": [(b"content-type", b"x/" + b"y" * 100)], "method": "POST"},
+        415,
+        "unsupported_media_type",
+        f"not 'x/{'y' * 62}'.",
+        {},
+    ),
+    ({"headers": [(b"content-encoding", b"br")]}, 415, "unsupported_media_type", "without a Content-Encoding", {}),
+    ({"headers": [(b"content-length", b"4194305")]}, 413, "request_too_large", "larger than 4 MiB.", {}),
+    ({"headers": [(b"x", b"v" * 2**15)]}, 431, "headers_too_large", "larger than 32 KiB.", {}),
+    ({"headers": [(b"content-length", b"2")] * 2}, 400, "invalid_request", "Content-Length once", {}),
+    (
+        {"headers": [(b"transfer-encoding", b"chunked")], "http_version": "1.0"},
+        400,
+        "invalid_request",
+        "either Content-Length or",
+        {},
+    ),
+    ({"http_version": "2"}, 505, "http_version_not_supported", "HTTP/1.1", {}),
+]
+
+
+@pytest.mark.parametrize(("asked", "status", "code", "says", "beside"), REFUSALS)
+async def test_each_refusal_has_its_code_and_says_what_to_do(
+    asked: dict[str, Any], status: int, code: str, says: str, beside: dict[str, str]
+) -> None:
+    key = [] if status == 401 else [(b"x-api-key", KEYS[0].encode())]
+    headers = [*asked.get("headers", []), *key]
+    scope = {name: value for name, value in asked.items() if name != "headers"}
+    got, answer, told = await ask(guard(App(), keys=KEYS), *headers, **scope)
+    kind = "authentication_error" if status == 401 else "invalid_request_error"
+    message = answer["detail"]
+    assert (got, answer["error"]) == (status, {"message": message, "type": kind, "param": None, "code": code})
+    assert says in message
+    length = str(len(json.dumps(answer)))
+    assert told == {"content-type": "application/json", "content-length": length} | beside
+
+
+class Limiter:
+    """Lets each caller call once."""
+
+    limit = "1 requests a day"
+
+    def __init__(self) -> None:
+        self.callers: list[str] = []
+
+    async def wait_for(self, caller: str) -> int | None:
+        self.callers.append(caller)
+        return 7 if caller in self.callers[:-1] else None
+
+
+async def test_a_call_too_many_is_told_when_to_come_again() -> None:
+    app = App()
+    guarded = guard(app, limiter=Limiter())
+    assert (await ask(guarded))[0] == 200
+    app.called = False
+    status, answer, told = await ask(guarded)
+    assert (status, told["retry-after"], app.called) == (429, "7", False)
+    message = "You may send 1 requests a day; try again in 7 s."
+    assert answer["error"] == {
+        "message": message,
+        "type": "rate_limit_error",
+        "param": None,
+        "code": "rate_limit_exceeded",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "counted"),
+    [
+        ("/v1/models", "GET", True),
+        ("/mcp", "GET", True),
+        ("/mcp", "DELETE", True),
+        ("/v1/models", "OPTIONS", False),
+        ("/mcp", "OPTIONS", False),
+        ("/health", "GET", False),
+        ("/docs", "GET", False),
+        ("/v1", "GET", False),
+    ],
+)
+async def test_what_costs_the_models_nothing_is_not_counted(path: str, method: str, counted: bool) -> None:
+    limiter = Limiter()
+    await ask(guard(App(), limiter=limiter), path=path, method=method)
+    assert bool(limiter.callers) == counted
+
+
+async def test_callers_are_told_apart_by_their_key_or_else_their_address() -> None:
+    limiter = Limiter()
+    keyed, open_to_all = guard(App(), keys=KEYS, limiter=limiter), guard(App(), limiter=limiter)
+    for key in KEYS:
+        assert (await ask(keyed, (b"x-api-key", key.encode())))[0] == 200
+    assert (await ask(keyed, (b"x-api-key", KEYS[0].encode()), client=("10.0.0.1", 1)))[0] == 429
+    assert (await ask(keyed, (b"x-api-key", b"unknown")))[0] == 401
+    assert (await ask(open_to_all))[0] == 200
+    assert (await ask(open_to_all, client=("10.0.0.9", 6)))[0] == 429
+    assert (await ask(open_to_all, client=("10.0.0.8", 5)))[0] == 200
+    assert (await ask(open_to_all, client=None))[0] == 200
+    first, second, again, *addresses = limiter.callers
+    assert first == again != second
+    assert KEYS[0] not in first
+    assert addresses == ["address:10.0.0.9", "address:10.0.0.9", "address:10.0.0.8", "address:"]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +225,19 @@ async def test_a_host_that_is_not_exactly_ours_is_refused(hosts: list[bytes]) ->
 @pytest.mark.parametrize("host", [b"localhost", b"LOCALHOST:1", b"127.0.0.1:65535", b"[::1]:4891", b"[::1]"])
 async def test_our_own_names_are_let_in_with_any_port(host: bytes) -> None:
     assert (await ask(guard(App()), host=((b"host", host),)))[0] == 200
+
+
+async def test_the_case_of_a_name_in_the_settings_or_in_an_origin_does_not_matter() -> None:
+    guarded = guard(App(), hosts=["Studio.Local"])
+    host = ((b"host", b"studio.local:4891"),)
+    assert (await ask(guarded, (b"origin", b"http://Studio.local:4891"), host=host))[0] == 200
+
+
+async def test_a_server_with_keys_may_answer_to_any_name_but_not_to_none() -> None:
+    guarded, key = guard(App(), hosts=None, keys=KEYS), (b"x-api-key", KEYS[0].encode())
+    assert (await ask(guarded, key, host=((b"host", b"any.example:1"),)))[0] == 200
+    for hosts in ((), ((b"host", b"a b"),), (HOST, HOST)):
+        assert (await ask(guarded, key, host=hosts))[0] == 421
 
 
 @pytest.mark.parametrize(
@@ -192,6 +315,8 @@ async def test_each_key_is_taken_in_each_spelling(key: str, name: bytes, form: b
         [(b"x-api-key", b"k" * 31_000)],
         [(b"cookie", b"key=" + KEYS[0].encode())],
         [(b"x-apikey", KEYS[0].encode())],
+        [(b"x-bearer", b"Bearer " + KEYS[0].encode())],
+        [(b"authorization", b"Secret " + KEYS[0].encode())],
     ],
 )
 async def test_without_one_of_the_keys_nobody_comes_in(headers: list[Header]) -> None:
@@ -218,9 +343,12 @@ async def test_a_listed_page_may_ask_what_it_may_send_and_is_shown_why_it_is_ref
     origin, asks = (b"origin", b"http://app.test"), (b"access-control-request-method", b"POST")
     assert (await ask(guarded, origin, asks, method="OPTIONS"))[0] == 200
     assert (await ask(guarded, asks, method="OPTIONS"))[0] == 401
+    assert (await ask(guarded, origin, method="OPTIONS"))[0] == 401
+    assert (await ask(guarded, origin, asks))[0] == 401
     assert (await ask(guarded, (b"origin", b"http://x.test"), asks, method="OPTIONS"))[0] == 403
     status, _, told = await ask(guarded, origin)
-    assert (status, told["access-control-allow-origin"]) == (401, "http://app.test")
+    assert (status, told["access-control-allow-origin"], told["vary"]) == (401, "http://app.test", "Origin")
+    assert told["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize(
@@ -256,16 +384,25 @@ async def test_json_is_let_in(media_type: bytes) -> None:
 
 
 async def test_a_compressed_body_is_refused() -> None:
-    assert (await ask(guard(App()), JSON, (b"content-encoding", b"gzip"), method="POST", body=[b"{}"]))[0] == 415
+    for encoding, expected in ((b"gzip", 415), (b"Identity", 200)):
+        headers = (JSON, (b"content-encoding", encoding))
+        assert (await ask(guard(App()), *headers, method="POST", body=[b"{}"]))[0] == expected
 
 
-LIMITS = [("/v1/embeddings", 4), ("/v1/chat/completions", 16), ("/v1/responses", 16), ("/nowhere", 4)]
+@pytest.mark.parametrize("length", [b"", b"-1", b"+2", b"2.0", b"1e3", b"0x2", b"two", b"\xb2", b"9" * 5000])
+async def test_a_length_that_is_no_length_is_refused(length: bytes) -> None:
+    app = App()
+    asked = await ask(guard(app), JSON, (b"content-length", length), method="POST", body=[b"{}"])
+    assert (asked[0], app.called) == (413, False)
+
+
+LIMITS = [("/v1/embeddings", 4), ("/v1/chat/completions", 16), ("/v1/responses", 16), ("/mcp", 16), ("/nowhere", 4)]
 
 
 @pytest.mark.parametrize(("path", "mebibytes"), LIMITS)
 async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not(path: str, mebibytes: int) -> None:
     mebibyte = b"x" * 2**20
-    body = [mebibyte] * (mebibytes - 1) + [mebibyte[:-1], b"x"]
+    body = [b'"' + mebibyte[1:], *[mebibyte] * (mebibytes - 2), mebibyte[:-1], b'"']
     app = App()
     assert (await ask(guard(app), JSON, method="POST", path=path, body=body))[:2] == (200, mebibytes * 2**20)
     app = App()
@@ -290,6 +427,7 @@ async def test_a_body_has_so_long_as_a_whole_however_steadily_it_comes() -> None
         answer = await ask(guard(app, body_seconds=0.05), JSON, method="POST", body=iter([b"{", b" "]))
     assert answer[0] == 408
     assert answer[1]["error"]["code"] == "request_timeout"
+    assert "send it faster" in answer[1]["detail"]
 
 
 async def test_what_an_application_makes_of_a_refused_body_is_not_sent() -> None:
@@ -345,8 +483,9 @@ async def test_headers_may_have_32_kib_in_all() -> None:
 async def test_what_comes_to_mcp_is_strict_json_too(raw: bytes, says: str) -> None:
     app = App()
     status, answer, _ = await ask(guard(app), JSON, method="POST", path="/mcp", body=[raw[:5], raw[5:]])
-    assert (status, answer["error"]["code"]) == (400, -32700)
-    assert says in answer["error"]["message"]
+    error = answer.pop("error")
+    assert (status, answer, error["code"]) == (400, {"jsonrpc": "2.0", "id": None}, -32700)
+    assert says in error["message"]
     assert app.read == [raw[:5]]
 
 
@@ -366,6 +505,63 @@ async def test_messages_are_passed_on_one_by_one_and_the_end_is_waited_for() -> 
     assert [message["body"] for message in seen] == [b"{", b'"a":', b"1}"]
 
 
+async def test_an_answer_that_has_begun_is_not_begun_anew() -> None:
+    sent: list[Any] = []
+
+    async def hasty(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await receive()
+        finally:
+            await send({"type": "http.response.body", "body": b"half"})
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x" * 2**20, "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "http_version": "1.1", "headers": [HOST, JSON]}
+    await guard(hasty)(scope, receive, send)
+    assert [message.get("status", message.get("body")) for message in sent] == [200, b"half"]
+
+
+async def test_a_refused_body_is_not_read_on_by_an_application_that_asks_again() -> None:
+    tries = 0
+
+    async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal tries
+        while tries < 20:
+            tries += 1
+            try:
+                await receive()
+            except BaseException:  # noqa: BLE001 - as stubborn as an application can be
+                continue
+
+    reads = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal reads
+        while True:
+            reads += 1
+            yield b"x" * 2**20
+
+    assert (await ask(guard(stubborn), JSON, method="POST", body=parts()))[0] == 413
+    assert (tries, reads) == (20, 5)
+
+
+async def test_start_and_end_of_the_server_are_passed_on() -> None:
+    seen: list[Any] = []
+
+    async def app(*asgi: Any) -> None:
+        seen.extend(asgi)
+
+    events = ({"type": "lifespan"}, anyio.sleep_forever, anyio.sleep_forever)
+    await guard(app)(*events)
+    assert seen == list(events)
+
+
 async def test_a_websocket_is_closed() -> None:
     sent: list[Any] = []
 
@@ -374,7 +570,7 @@ async def test_a_websocket_is_closed() -> None:
 
     app = App()
     await guard(app)({"type": "websocket", "headers": [], "path": "/"}, anyio.sleep_forever, send)
-    assert [message["type"] for message in sent] == ["websocket.close"]
+    assert sent == [{"type": "websocket.close", "code": 1008}]
     assert not app.called
 
 

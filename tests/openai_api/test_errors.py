@@ -269,6 +269,7 @@ def test_a_bug_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> 
     assert secret not in reply.text
     assert "ZeroDivision" not in reply.text
     assert (error["type"], error["code"]) == ("server_error", "internal_error")
+    assert "the log has more under this request's id" in error["message"]
     assert reply.headers["x-request-id"] in caplog.text
     assert "ZeroDivisionError" in caplog.text
     assert secret not in caplog.text
