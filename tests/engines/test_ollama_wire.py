@@ -379,6 +379,14 @@ def test_an_error_line_is_told_in_ollamas_words():
         read(line("Hel"), {"error": "an error was encountered while running the model: CUDA error"})
 
 
+def test_an_error_line_of_too_many_levels_is_told_without_them():
+    deep: list[Any] = []
+    for _ in range(300):
+        deep = [deep]
+    with pytest.raises(GenerationBroken, match=r"middle of the answer: it gave no reason\."):
+        read(line("Hel"), {"error": deep})
+
+
 def test_an_error_line_at_the_beginning_is_told_as_what_it_is():
     with pytest.raises(ContextLengthExceeded):
         read({"error": "the prompt is longer than the context length currently available to the model"})
@@ -411,12 +419,16 @@ TOO_LONG = {
         (400, '"m" does not support chat', Unsupported, "m does not support chat; use a model that does"),
         (400, "the prompt is longer than the context length currently ...", ContextLengthExceeded, "raise num_ctx"),
         (400, "the input length exceeds the context length", ContextLengthExceeded, "shorten it"),
+        (400, "Exceeded the context", ContextLengthExceeded, "shorten it"),
         (400, "input after truncation exceeds maximum context length", ContextLengthExceeded, "split it"),
         (401, "unauthorized", EngineRejected, "unauthorized"),
         (403, "this host is not allowed", EngineRejected, "this host is not allowed"),
         (404, "model 'm' not found", ModelNotFound, "`ollama pull m`"),
         (404, 'model "m" not found, try pulling it first', ModelNotFound, "`ollama pull m`"),
         (500, "model requires more system memory (5 GiB)", EngineFailed, "status 500: model requires more system"),
+        (429, "too many requests", EngineBusy, "too many requests"),
+        (500, "the driver does not support graphs", EngineFailed, "status 500: the driver does not support graphs"),
+        (500, "17", EngineFailed, "status 500: 17"),
         (501, "This server does not support embeddings", Unsupported, "does not support embeddings"),
         (503, "server busy, please try again.  maximum pending requests exceeded", EngineBusy, "maximum pending"),
     ],
@@ -428,12 +440,64 @@ def test_a_status_and_words_become_an_error(status: int, said: str, error: type[
         raise found
 
 
-@pytest.mark.parametrize("nested", [TOO_LONG, {"error": json.dumps(TOO_LONG)}], ids=["object", "text"])
-def test_a_prompt_too_long_comes_with_both_lengths_where_they_are_told(nested: dict[str, Any]):
-    found = failure(400, json.dumps(nested).encode(), model="m")
+@pytest.mark.parametrize(
+    ("status", "said", "model", "message"),
+    [
+        (
+            400,
+            "m does not support tools",
+            "m",
+            "m does not support tools; use a model that does, or leave out tools.",
+        ),
+        (400, "m does not support chat", None, "The model does not support chat; use a model that does."),
+        (404, "model 'm' not found", None, "Ollama failed with status 404: model 'm' not found."),
+        (
+            400,
+            "longer than the context",
+            None,
+            "The text is longer than the context of the model: shorten it, split it, or raise num_ctx.",
+        ),
+        (500, " Out of\n memory. ", "m", "Ollama failed with status 500: Out of memory."),
+    ],
+)
+def test_the_sentence_holds_what_is_known(status: int, said: str, model: str | None, message: str):
+    assert failure(status, json.dumps({"error": said}).encode(), model=model).message == message
+
+
+@pytest.mark.parametrize(("missing", "param"), [("tools", "tools"), ("thinking", "think"), ("vision", "model")])
+def test_what_a_model_does_not_support_is_the_fault_of_a_field(missing: str, param: str):
+    found = failure(400, json.dumps({"error": f"m does not support {missing}"}).encode(), model="m")
+    assert isinstance(found, Unsupported)
+    assert found.param == param
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TOO_LONG["error"],
+        json.dumps(TOO_LONG),
+        TOO_LONG["error"]["message"],
+        TOO_LONG["error"] | {"message": "exceeds the context"},
+        json.dumps({"error": TOO_LONG["error"] | {"message": "exceeds the context"}}),
+    ],
+    ids=["object", "text", "words alone", "fields alone", "fields alone in a text"],
+)
+def test_a_prompt_too_long_comes_with_both_lengths_where_they_are_told(error: Any):
+    found = failure(400, json.dumps({"error": error}).encode(), model="m")
     assert isinstance(found, ContextLengthExceeded)
     assert (found.prompt_tokens, found.context_length) == (64010, 64000)
-    assert "(64010 tokens where 64000 fit)" in found.message
+    assert found.message == (
+        "The text is longer than the context of m (64010 tokens where 64000 fit): shorten it, split it, or raise "
+        "num_ctx."
+    )
+
+
+@pytest.mark.parametrize("told", [{"n_prompt_tokens": 64010}, {"n_ctx": 64000}, {"n_ctx": "64000"}, {}])
+def test_of_two_lengths_one_alone_is_not_told(told: dict[str, Any]):
+    found = failure(400, json.dumps({"error": {"message": "exceeds the context"} | told}).encode(), model="m")
+    assert isinstance(found, ContextLengthExceeded)
+    assert (found.prompt_tokens, found.context_length) == (None, None)
+    assert "the context of m: shorten it" in found.message
 
 
 @pytest.mark.parametrize(
@@ -450,31 +514,40 @@ def test_a_page_that_is_not_there_is_no_missing_model():
     assert type(failure(404, b"404 page not found", model="m")) is EngineFailed
 
 
-def test_a_redirect_names_where_it_leads():
-    found = failure(302, b"", location="https://example.com/")
+@pytest.mark.parametrize("status", [300, 302, 399])
+@pytest.mark.parametrize(("location", "named"), [("https://example.com/", "https://example.com/"), (None, "another")])
+def test_a_redirect_names_where_it_leads(status: int, location: str | None, named: str):
+    found = failure(status, b"", location=location)
     assert isinstance(found, EngineFailed)
-    assert "https://example.com/" in found.message
+    assert found.status == status
+    assert f"leads on to {named}" in found.message
 
 
-def test_words_that_begin_with_a_brace_are_kept():
-    assert "{oops" in failure(500, b'{"error": "{oops"}').message
+@pytest.mark.parametrize("words", ["{oops", '{"oops": 1}'])
+def test_words_that_begin_with_a_brace_are_kept(words: str):
+    assert f"status 500: {words}." in failure(500, json.dumps({"error": words}).encode()).message
 
 
 def test_long_words_are_cut_visibly():
-    message = failure(500, json.dumps({"error": "a" * 10_000}).encode()).message
-    assert len(message) < 600
-    assert "a…" in message
+    for length, told in ((500, "a" * 500), (501, "a" * 500 + "…")):
+        message = failure(500, json.dumps({"error": "a" * length}).encode()).message
+        assert message == f"Ollama failed with status 500: {told}."
 
 
-def test_a_busy_engine_says_when_to_come_back():
-    found = failure(503, b'{"error": "busy"}', retry_after="7")
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [("7", 7.0), (None, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0), ("86400", 3600.0)]
+)
+def test_a_busy_engine_says_when_to_come_back(retry_after: str | None, seconds: float):
+    found = failure(503, b'{"error": "busy"}', retry_after=retry_after)
     assert isinstance(found, EngineBusy)
-    assert (found.retry_after, found.retryable) == (7.0, True)
+    assert (found.retry_after, found.retryable) == (seconds, True)
 
 
 def test_where_to_sign_in_is_passed_on():
     body = json.dumps({"error": "unauthorized", "signin_url": "https://ollama.com/connect?key=k"})
-    assert "sign in at https://ollama.com/connect?key=k" in failure(401, body.encode()).message
+    assert failure(401, body.encode()).message == (
+        "Ollama refused the request: unauthorized; sign in at https://ollama.com/connect?key=k."
+    )
 
 
 # Models
