@@ -18,6 +18,8 @@ from ollama_mcp.errors import (
 )
 
 MAX_WORDS = 500
+MAX_WAIT = 3600.0
+"""Seconds after which a caller is told to try again at the latest."""
 
 _TOO_LONG = re.compile(
     r"exceeds? the (available |model'?s? )?context|maximum (context|model) length|longer than the (maximum|context)"
@@ -138,4 +140,4 @@ def _number(field: object, words: str, patterns: tuple[re.Pattern[str], ...]) ->
 
 def _seconds(retry_after: str | None) -> float:
     """`Retry-After` in seconds; its other form, a date, is not worth reading for a local server."""
-    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 1.0
+    return min(float(retry_after), MAX_WAIT) if retry_after is not None and retry_after.isdecimal() else 1.0

@@ -535,7 +535,8 @@ def test_long_words_are_cut_visibly():
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "seconds"), [("7", 7.0), (None, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0), ("86400", 3600.0)]
+    ("retry_after", "seconds"),
+    [("7", 7.0), (None, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0), ("86400", 3600.0), ("9" * 400, 3600.0)],
 )
 def test_a_busy_engine_says_when_to_come_back(retry_after: str | None, seconds: float):
     found = failure(503, b'{"error": "busy"}', retry_after=retry_after)

@@ -299,7 +299,10 @@ def test_each_status_has_its_error(status: int, message: str, kind: type[Service
     assert (message.rstrip(".") in error.message) or status in (302, 404, 405)
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), (None, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), (None, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0), ("86400", 3600.0), ("9" * 400, 3600.0)],
+)
 def test_retry_after_is_passed_on(header: str | None, seconds: float) -> None:
     error = failure(503, b"", retry_after=header)
     assert isinstance(error, EngineBusy)
