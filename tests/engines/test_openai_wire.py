@@ -250,6 +250,10 @@ def body_of(message: str, **fields: Any) -> bytes:
         body_of(VLLM),
         json.dumps({"object": "error", "message": VLLM_NEW, "code": 400}).encode(),
         body_of(OPENAI, code="context_length_exceeded"),
+        body_of("exceeds the context", n_prompt_tokens=9031, n_ctx=4096),
+        body_of("Context window exceeded: it has 9031 tokens, of a context length of only 4096"),
+        body_of("maximum context length of 4096, and the input contains at least 9031 input tokens"),
+        body_of("maximum context length of 4096, and you requested 9031 prompt tokens"),
     ],
 )
 def test_a_prompt_too_long_is_told_in_numbers(body: bytes) -> None:
@@ -259,44 +263,107 @@ def test_a_prompt_too_long_is_told_in_numbers(body: bytes) -> None:
     assert "9031 tokens and the context of qwen holds 4096: shorten it by 4935" in error.message
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "exceeds the available context size",
+        "These inputs exceed the model's context",
+        "It exceeds the models context",
+        "It exceeds the model context",
+        "Over the maximum context length",
+        "OVER THE MAXIMUM MODEL LENGTH",
+        "longer than the maximum",
+        "longer than the context",
+        "context_length_exceeded",
+        "The context window is exceeded",
+        "context size exceeded",
+        "exceed_context_size_error",
+        "too large to process",
+        "Trying to keep the first 5000 tokens when context the overflows",
+    ],
+)
+@pytest.mark.parametrize("numbers", [{}, {"n_ctx": 10}, {"n_prompt_tokens": 10}, {"n_prompt_tokens": 9, "n_ctx": 9}])
+def test_a_prompt_too_long_is_told_in_the_servers_words_without_numbers(words: str, numbers: dict[str, int]) -> None:
+    for status in (400, 413, 422, 500):
+        error = failure(status, body_of(words, **numbers))
+        assert isinstance(error, ContextLengthExceeded)
+        assert error.message == f"The prompt does not fit into the context of the model: {words}."
+        assert (error.prompt_tokens, error.context_length) == (numbers.get("n_prompt_tokens"), numbers.get("n_ctx"))
+    assert not isinstance(failure(502, body_of(words)), ContextLengthExceeded)
+
+
+def test_the_kind_of_an_error_is_enough_to_know_a_prompt_too_long() -> None:
+    assert isinstance(failure(502, body_of("no", type="exceed_context_size_error")), ContextLengthExceeded)
+
+
 def test_a_text_too_long_for_one_vector_is_told_in_numbers() -> None:
     said = "input (701 tokens) is too large to process. increase the physical batch size (current batch size: 512)"
     error = failure(500, body_of(said), model="m")
     assert isinstance(error, ContextLengthExceeded)
     assert (error.prompt_tokens, error.context_length) == (701, 512)
-
-
-def test_max_tokens_too_large_is_not_the_prompts_fault() -> None:
-    said = (
-        "'max_tokens' or 'max_completion_tokens' is too large: 5000. This model's maximum context length is 4096 "
-        "tokens and your request has 10 input tokens."
+    assert error.message == (
+        "A text has 701 tokens and m takes 512 at a time: shorten it by 189 tokens or more, or split it."
     )
+
+
+@pytest.mark.parametrize("name", ["'max_tokens' or 'max_completion_tokens'", "MAX_TOKENS", "max_completion_tokens"])
+def test_max_tokens_too_large_is_not_the_prompts_fault(name: str) -> None:
+    said = f"{name} is too large: 5000. This model's maximum context length is 4096 tokens, your prompt has 10."
     assert type(failure(400, body_of(said))) is InvalidRequest
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "kind"),
+    ("status", "message", "kind", "words"),
     [
-        (400, "temperature must be a number", InvalidRequest),
-        (422, "no", InvalidRequest),
-        (401, "Invalid API Key", EngineRejected),
-        (403, "no", EngineRejected),
-        (404, "The model `m` does not exist.", ModelNotFound),
-        (404, "File Not Found", EngineFailed),
-        (405, "Method Not Allowed", EngineFailed),
-        (408, "slow", EngineTimeout),
-        (429, "slow down", EngineBusy),
-        (503, "Loading model", EngineBusy),
-        (504, "slow", EngineTimeout),
-        (500, "image input is not supported - hint: you may need to provide the mmproj", Unsupported),
-        (500, "boom", EngineFailed),
-        (302, "", EngineFailed),
+        (400, "temperature must be a number", InvalidRequest, "accept the request: temperature must be a number."),
+        (409, "a conflict", InvalidRequest, "accept the request: a conflict."),
+        (413, "large", InvalidRequest, "accept the request: large."),
+        (422, " no\n way. ", InvalidRequest, "accept the request: no way."),
+        (401, "Invalid API Key", EngineRejected, "our key or our address: Invalid API Key."),
+        (403, "no", EngineRejected, "our key or our address: no."),
+        (407, "no", EngineRejected, "our key or our address: no."),
+        (404, "The Model `m` does not exist.", ModelNotFound, "no model 'm': The Model `m` does not exist."),
+        (404, "File Not Found", EngineFailed, "check that its address ends in /v1."),
+        (405, "Method Not Allowed", EngineFailed, "check that its address ends in /v1."),
+        (408, "slow", EngineTimeout, "waiting for too long: slow."),
+        (429, "slow down", EngineBusy, "try again in a moment: slow down."),
+        (503, "Loading model", EngineBusy, "try again in a moment: Loading model."),
+        (504, "slow", EngineTimeout, "waiting for too long: slow."),
+        (500, "boom", EngineFailed, "failed with status 500: boom."),
+        (500, "", EngineFailed, "failed with status 500: it gave no reason."),
+        (502, "this does not support tools", EngineFailed, "failed with status 502: this does not support tools."),
+        (300, "", EngineFailed, "leads on to http://elsewhere/; set"),
+        (302, "", EngineFailed, "leads on to http://elsewhere/; set"),
     ],
 )
-def test_each_status_has_its_error(status: int, message: str, kind: type[ServiceError]) -> None:
+def test_each_status_has_its_error(status: int, message: str, kind: type[ServiceError], words: str) -> None:
     error = failure(status, body_of(message), model="m", location="http://elsewhere/")
     assert type(error) is kind
-    assert (message.rstrip(".") in error.message) or status in (302, 404, 405)
+    assert words in error.message
+    assert getattr(error, "status", status) == status
+    assert getattr(error, "model", "m") == "m"
+
+
+def test_without_a_model_or_a_location_none_is_told() -> None:
+    assert type(failure(404, body_of("no such model"))) is EngineFailed
+    assert "leads on to another one; set" in failure(302, b"").message
+
+
+@pytest.mark.parametrize("status", [400, 500, 501])
+@pytest.mark.parametrize(
+    ("words", "param"),
+    [
+        ("image input is not supported - hint: you may need to provide the mmproj", "messages"),
+        ("Audio input is not supported", "messages"),
+        ("videos input is not supported", "messages"),
+        ("the template does not support tools", "model"),
+        ("not_supported", "model"),
+    ],
+)
+def test_what_a_model_cannot_do_is_the_fault_of_a_field(status: int, words: str, param: str) -> None:
+    error = failure(status, body_of(words), model="m")
+    assert isinstance(error, Unsupported)
+    assert (error.message, error.param) == (f"m as it is served cannot do this: {words}.", param)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +386,8 @@ def test_any_body_of_a_failure_makes_a_sentence(body: bytes) -> None:
 
 
 def test_long_words_are_cut_visibly() -> None:
-    assert failure(500, body_of("x" * 9000)).message.endswith("x….")
+    for length, told in ((500, "x" * 500), (501, "x" * 500 + "…")):
+        assert failure(500, body_of("x" * length)).message == f"The model server failed with status 500: {told}."
 
 
 def test_llama_server_tells_all_about_its_model() -> None:
