@@ -93,7 +93,10 @@ def test_a_plain_request_forbids_truncation_and_sets_nothing_else():
         ({"think": False, "reasoning_effort": "high"}, {"think": False}),
         ({"reasoning_effort": "none"}, {"think": False}),
         ({"reasoning_effort": "minimal"}, {"think": "low"}),
+        ({"reasoning_effort": "low"}, {"think": "low"}),
         ({"reasoning_effort": "medium"}, {"think": "medium"}),
+        ({"reasoning_effort": "high"}, {"think": "high"}),
+        ({"reasoning_effort": "max"}, {"think": "max"}),
         ({"reasoning_effort": "xhigh"}, {"think": "max"}),
         ({"keep_alive": 0}, {"keep_alive": 0}),
         ({"keep_alive": "5m"}, {"keep_alive": "5m"}),
@@ -174,11 +177,44 @@ def test_arguments_that_are_not_a_json_object_are_named(arguments: str):
     assert caught.value.param == "messages[1].tool_calls[0].function.arguments"
 
 
+def test_every_named_option_goes_by_its_name():
+    same = dict.fromkeys(("seed", "num_ctx", "top_k", "repeat_last_n"), 300)
+    same |= dict.fromkeys(
+        ("temperature", "top_p", "presence_penalty", "frequency_penalty", "min_p", "typical_p", "repeat_penalty"), 0.5
+    )
+    assert body(**same, max_tokens=3, stop=["a"])["options"] == same | {"num_predict": 3, "stop": ["a"]}
+
+
+INTEGERS = (
+    "draft_num_predict main_gpu num_batch num_ctx num_gpu num_keep num_predict num_thread repeat_last_n seed top_k"
+)
+NUMBERS = "frequency_penalty min_p presence_penalty repeat_penalty temperature top_p typical_p"
+
+
+@pytest.mark.parametrize("name", INTEGERS.split())
+def test_an_integer_may_have_64_bits_and_no_fraction(name: str):
+    for value in (-(2**63), 2**63 - 1):
+        assert body(options={name: value})["options"] == {name: value}
+    for value in (-(2**63) - 1, 2**63, 1.0):
+        with pytest.raises(InvalidRequest, match=f"{name} must be an integer of at most 64 bits"):
+            body(options={name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS.split())
+def test_a_number_may_have_a_fraction(name: str):
+    for value in (1, 0.5):
+        assert body(options={name: value})["options"] == {name: value}
+    for wrong in ("1", float("inf")):
+        with pytest.raises(InvalidRequest, match=f"{name} must be a number"):
+            body(options={name: wrong})
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"num_cxt": 4096}, "did you mean num_ctx"),
-        ({"zzz": 1}, "the known ones are .*temperature"),
+        ({"num_predic": 1}, r"did you mean num_predict or draft_num_predict or num_thread\?"),
+        ({"zzz": 1}, "the known ones are draft_num_predict, frequency_penalty, .*temperature"),
         ({"num_ctx": "4096"}, "num_ctx must be an integer"),
         ({"num_ctx": True}, "num_ctx must be an integer"),
         ({"seed": 2**63}, "seed must be an integer"),
@@ -218,6 +254,23 @@ def test_a_named_tool_is_forced_by_the_form_of_the_answer():
     assert "weather" in system["content"]
     assert "clock" not in system["content"]
     assert user == HELLO[0]
+
+
+def test_only_references_into_a_schema_itself_follow_it_to_its_new_place():
+    stays = {
+        "$ref": {"title": "# of days", "description": "#/not/a/reference"},
+        "other": {"$ref": "https://example.com/schema.json"},
+    }
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": stays}}}
+    sent = body(tools=[tool], tool_choice="required")
+    assert sent["format"]["properties"]["arguments"] == {"type": "object", "properties": stays}
+
+
+def test_the_instruction_lists_each_tool_as_the_model_should_know_it():
+    strict = {"type": "function", "function": CLOCK["function"] | {"strict": True}}
+    system = body(tools=[strict, WEATHER], tool_choice="required")["messages"][0]["content"]
+    weather = {"name": "weather", "description": "Of a city", "parameters": PARAMETERS}
+    assert [json.loads(text) for text in system.split("\n")[1:]] == [{"name": "clock"}, weather]
 
 
 def test_a_required_call_may_be_of_any_tool_and_its_instruction_joins_the_system_message():
