@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -169,12 +170,31 @@ def test_earlier_tool_calls_keep_their_ids_and_name_their_results():
     ]
 
 
-@pytest.mark.parametrize("arguments", ['{"city": ', "[1]", '"Ulm"'])
-def test_arguments_that_are_not_a_json_object_are_named(arguments: str):
+def test_results_find_the_calls_of_any_earlier_message():
+    messages = [
+        {"role": "assistant", "tool_calls": [called("weather", " ", "a")]},
+        {"role": "assistant", "tool_calls": [called("clock", "{}", "b")]},
+        {"role": "tool", "content": "rain", "tool_call_id": "a"},
+        {"role": "tool", "content": "12:00", "name": "clock"},
+        {"role": "user", "content": "Thanks", "name": "Ada"},
+    ]
+    assert body(messages=messages)["messages"][2:] == [
+        {"role": "tool", "content": "rain", "tool_call_id": "a", "tool_name": "weather"},
+        {"role": "tool", "content": "12:00", "tool_name": "clock"},
+        {"role": "user", "content": "Thanks"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [('{"city": ', "is not valid JSON"), ("[1]", "must be a JSON object"), ('"Ulm"', "must be a JSON object")],
+)
+def test_arguments_that_are_not_a_json_object_are_named(arguments: str, says: str):
     messages = [*HELLO, {"role": "assistant", "tool_calls": [called("weather", arguments, "a")]}]
-    with pytest.raises(InvalidRequest) as caught:
+    param = "messages[1].tool_calls[0].function.arguments"
+    with pytest.raises(InvalidRequest, match=f"{re.escape(param)} {says}") as caught:
         body(messages=messages)
-    assert caught.value.param == "messages[1].tool_calls[0].function.arguments"
+    assert caught.value.param == param
 
 
 def test_every_named_option_goes_by_its_name():
@@ -291,6 +311,11 @@ def test_a_required_call_may_be_of_any_tool_and_its_instruction_joins_the_system
 def test_text_and_thinking_become_deltas_and_empty_lines_nothing():
     events = read(line("", thinking="Hm"), line("He"), line(""), line("llo"), last())
     assert events[:-1] == [Delta(reasoning="Hm"), Delta(content="He"), Delta(content="llo")]
+    assert end_of(events).warnings == ()
+
+
+def test_the_last_line_may_carry_text_too():
+    assert read(line("He"), last("llo"))[:-1] == [Delta(content="He"), Delta(content="llo")]
 
 
 def test_the_last_line_tells_counts_and_times():
@@ -310,7 +335,9 @@ def test_what_the_last_line_leaves_out_is_zero_or_unknown():
     assert len(events) == 1
     done = end_of(events)
     assert (done.model, done.finish_reason, done.usage.total_tokens) == ("llama3.2", "stop", 0)
+    assert done.usage.cached_tokens is None
     assert done.timings.generation is None
+    assert end_of(read({"done": True}, model=None)).model == ""
 
 
 CALL = {"id": "abc", "function": {"index": 0, "name": "clock", "arguments": {}}}
@@ -338,21 +365,24 @@ def test_parallel_calls_are_told_apart_whatever_their_indexes_and_ids():
     events = read(
         line(tool_calls=[{"id": "x", "function": function}, {"function": function}]),
         line(tool_calls=[{"id": "x", "function": {"index": 0, "name": "clock"}}]),
+        line(tool_calls=[{"id": "", "function": {"name": "clock", "arguments": '{"zone": 1}'}}]),
+        line(tool_calls=[{"id": 7, "function": {"name": "clock"}}]),
         line(""),
         last(),
     )
     calls = calls_of(events)
-    assert [call.id for call in calls] == ["x", "call_0", "call_1"]
+    assert [call.id for call in calls] == ["x", "call_0", "call_1", "call_2", "call_3"]
     assert calls[0].function.arguments == '{"city":"Köln","days":[1,2]}'
     assert calls[2].function.arguments == "{}"
+    assert calls[3].function.arguments == '{"zone": 1}'
 
 
 def test_only_the_first_call_is_kept_where_parallel_calls_are_off_and_that_is_told():
     second = CALL | {"id": "def"}
-    events = read(line(tool_calls=[CALL, second]), line(tool_calls=[second]), last(), parallel_tool_calls=False)
+    events = read(line(tool_calls=[CALL, second, second]), last(tool_calls=[second]), parallel_tool_calls=False)
     assert [call.id for call in calls_of(events)] == ["abc"]
     assert end_of(events).warnings == (
-        "Tool calls after the first were left out, since parallel_tool_calls is false: 2.",
+        "Tool calls after the first were left out, since parallel_tool_calls is false: 3.",
     )
 
 
@@ -370,6 +400,8 @@ def test_logprobs_have_openais_form():
             },
         ),
     )
+    bare = {"token": "a", "logprob": 0.0, "bytes": None, "top_logprobs": []}
+    assert read(line("a", logprobs=[{"token": "a"}]))[0] == Delta(content="a", logprobs=(bare,))
 
 
 FORCED = {"tools": [CLOCK, WEATHER], "tool_choice": "required"}
@@ -397,52 +429,79 @@ def test_a_forced_call_cut_by_max_tokens_is_given_as_text():
     assert end_of(events).finish_reason == "length"
 
 
-NONSENSE: list[Any] = [
-    "not json",
-    b'{"message": {"content": "\xff"}}',
-    [],
-    7,
-    {},
-    {"message": []},
-    {"message": {"content": 7}},
-    {"message": {"thinking": [7]}},
-    {"message": {"tool_calls": {"id": 7}}},
-    {"message": {"tool_calls": [7]}},
-    {"message": {"tool_calls": [{"function": {}}]}},
-    {"message": {}, "logprobs": [{}]},
-    {"message": {}, "logprobs": [{"token": "a", "top_logprobs": [7]}]},
+DEEP: Any = json.loads("[" * 300 + "]" * 300)
+NONSENSE: list[tuple[Any, str]] = [
+    (b"<html>", "a line that is not valid JSON"),
+    (b'{"message": {"content": "\xff"}}', "a line that is not valid JSON"),
+    ([], "a line that is not a JSON object"),
+    (7, "a line that is not a JSON object"),
+    ({}, "a line without a message"),
+    ({"message": []}, "a line without a message"),
+    ({"message": "Hello", "done": True}, "a line without a message"),
+    ({"message": {"content": 7}}, "content is not a text"),
+    ({"message": {"thinking": [7]}}, "content is not a text"),
+    ({"message": {"tool_calls": {"id": 7}}}, "parts are not lists"),
+    ({"message": {}, "logprobs": {"token": "a"}}, "parts are not lists"),
+    ({"message": {"tool_calls": [7]}}, "a tool call without a name"),
+    ({"message": {"tool_calls": [{"function": "f"}]}}, "a tool call without a name"),
+    ({"message": {"tool_calls": [{"function": {}}]}}, "a tool call without a name"),
+    ({"message": {"tool_calls": [{"function": {"name": "f", "arguments": DEEP}}]}}, "arguments of too many levels"),
+    ({"message": {}, "logprobs": [7]}, "a log probability without its token"),
+    ({"message": {}, "logprobs": [{}]}, "a log probability without its token"),
+    ({"message": {}, "logprobs": [{"token": "a", "top_logprobs": [7]}]}, "a log probability without its token"),
+    (
+        {"message": {}, "logprobs": [{"token": "a", "top_logprobs": {"b": 1}}]},
+        "log probabilities that are not a list",
+    ),
+    ({"message": {}, "logprobs": [{"token": "a", "logprob": "-1"}]}, "a log probability that is not a number"),
+    ({"message": {}, "logprobs": [{"token": "a", "bytes": ["a"]}]}, "a log probability that is not a number"),
+    ({"message": {}, "logprobs": [{"token": "a", "bytes": "a"}]}, "a log probability that is not a number"),
 ]
 
 
-@pytest.mark.parametrize("nonsense", NONSENSE)
-@pytest.mark.parametrize(("before", "error"), [([], MalformedAnswer), ([line("Hel")], GenerationBroken)])
-def test_nonsense_is_a_failure_before_the_answer_and_a_broken_answer_within_it(
-    nonsense: Any, before: list[dict[str, Any]], error: type[ServiceError]
-):
-    reader = ChatReader(request(), lambda: "id")
-    for found in before:
-        reader.read(json.dumps(found).encode())
+@pytest.mark.parametrize(("nonsense", "words"), NONSENSE)
+def test_nonsense_is_a_failure_before_the_answer_and_a_broken_answer_within_it(nonsense: Any, words: str):
     data = nonsense if isinstance(nonsense, bytes) else json.dumps(nonsense).encode()
-    with pytest.raises(error):
-        reader.read(b"<html>" if nonsense == "not json" else data)
+    with pytest.raises(MalformedAnswer, match=f"Ollama sent .*{words}.* Check that the address"):
+        ChatReader(request(), lambda: "id").read(data)
+    reader = ChatReader(request(**FORCED), lambda: "id")
+    for text in ('{"name', '": '):
+        reader.read(json.dumps(line(text)).encode())
+    with pytest.raises(GenerationBroken, match=f"Ollama sent .*{words}") as caught:
+        reader.read(data)
+    assert caught.value.partial == '{"name": '
+
+
+def test_an_answer_without_its_end_keeps_what_was_held_back():
+    reader = ChatReader(request(**FORCED), lambda: "id")
+    for text in ('{"name', '": '):
+        reader.read(json.dumps(line(text)).encode())
+    with pytest.raises(GenerationBroken, match=r"the model llama3\.2 may have crashed") as caught:
+        raise reader.ended()
+    assert caught.value.partial == '{"name": '
 
 
 def test_an_error_line_is_told_in_ollamas_words():
-    with pytest.raises(GenerationBroken, match="an error was encountered while running the model"):
+    with pytest.raises(GenerationBroken, match="an error was encountered while running the model") as caught:
         read(line("Hel"), {"error": "an error was encountered while running the model: CUDA error"})
+    assert caught.value.partial == ""
+    with pytest.raises(GenerationBroken) as caught:
+        read(line('{"na'), line("me"), {"error": "CUDA error"}, **FORCED)
+    assert caught.value.partial == '{"name'
 
 
 def test_an_error_line_of_too_many_levels_is_told_without_them():
-    deep: list[Any] = []
-    for _ in range(300):
-        deep = [deep]
     with pytest.raises(GenerationBroken, match=r"middle of the answer: it gave no reason\."):
-        read(line("Hel"), {"error": deep})
+        read(line("Hel"), {"error": DEEP})
 
 
 def test_an_error_line_at_the_beginning_is_told_as_what_it_is():
     with pytest.raises(ContextLengthExceeded):
         read({"error": "the prompt is longer than the context length currently available to the model"})
+    with pytest.raises(GenerationBroken, match=r"broke off before the answer: llama3\.2 does not support tools"):
+        read({"error": "llama3.2 does not support tools"})
+    with pytest.raises(ContextLengthExceeded, match=r"context of llama3\.2"):
+        read({"error": "longer than the context"})
 
 
 # Failures
