@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from ollama_mcp.guard import Guard
@@ -59,6 +60,7 @@ async def ask(
 
     async def receive() -> dict[str, Any]:
         nonlocal left
+        await anyio.lowlevel.checkpoint()  # as on a network, nothing is there at once
         part = next(parts, None)
         if part is None:
             return await anyio.sleep_forever()
@@ -108,8 +110,9 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("asked", "status", "code", "says", "beside"), REFUSALS)
 async def test_each_refusal_has_its_code_and_says_what_to_do(
-    asked: dict[str, Any], status: int, code: str, says: str, beside: dict[str, str]
+    asked: dict[str, Any], status: int, code: str, says: str, beside: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "ollama_mcp.guard")
     key = [] if status == 401 else [(b"x-api-key", KEYS[0].encode())]
     headers = [*asked.get("headers", []), *key]
     scope = {name: value for name, value in asked.items() if name != "headers"}
@@ -118,6 +121,7 @@ async def test_each_refusal_has_its_code_and_says_what_to_do(
     message = answer["detail"]
     assert (got, answer["error"]) == (status, {"message": message, "type": kind, "param": None, "code": code})
     assert says in message
+    assert f"refused with {status}" in caplog.text
     length = str(len(json.dumps(answer)))
     assert told == {"content-type": "application/json", "content-length": length} | beside
 
@@ -464,9 +468,15 @@ async def test_only_http_1_is_spoken(version: str) -> None:
 
 
 async def test_headers_may_have_32_kib_in_all() -> None:
-    fits = [(b"x-%05d" % number, b"v" * 1000) for number in range(31)]
+    room = 2**15 - sum(len(part) for part in HOST) - 4 - 1004
+    fits = [(b"x", b"v" * 999), (b"y", b"v" * (room - 5))]
     assert (await ask(guard(App()), *fits))[0] == 200
-    assert (await ask(guard(App()), *fits, (b"x", b"v" * 2000)))[0] == 431
+    assert (await ask(guard(App()), (b"xx", b"v" * 999), fits[1]))[0] == 431
+
+
+async def test_a_body_of_unknown_length_is_let_in() -> None:
+    chunked = (b"transfer-encoding", b"chunked")
+    assert (await ask(guard(App()), JSON, chunked, method="POST", body=[b"{", b"}"]))[:2] == (200, 2)
 
 
 @pytest.mark.parametrize(
@@ -500,7 +510,8 @@ async def test_messages_are_passed_on_one_by_one_and_the_end_is_waited_for() -> 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(waiting.cancelled_caught).encode()})
 
-    asked = await ask(guard(app), JSON, method="POST", path="/mcp", body=[b"{", b'"a":', b"1}"])
+    guarded = guard(app, body_seconds=0.02)
+    asked = await ask(guarded, JSON, method="POST", path="/mcp", body=[b"{", b'"a":', b"1}"])
     assert asked[:2] == (200, True)
     assert [message["body"] for message in seen] == [b"{", b'"a":', b"1}"]
 
@@ -549,6 +560,41 @@ async def test_a_refused_body_is_not_read_on_by_an_application_that_asks_again()
 
     assert (await ask(guard(stubborn), JSON, method="POST", body=parts()))[0] == 413
     assert (tries, reads) == (20, 5)
+
+
+async def exchange(*messages: dict[str, Any], method: str = "POST") -> tuple[list[Any], list[Any]]:
+    """What an application at /mcp reads that ends with the body or with its client, and what is sent of it."""
+    read: list[Any] = []
+    sent: list[Any] = []
+    parts = iter(messages)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for _ in messages:
+            read.append(await receive())  # noqa: PERF401 - each is awaited
+
+    async def receive() -> dict[str, Any]:
+        return next(parts)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": "/mcp", "http_version": "1.1", "headers": [HOST, JSON]}
+    await guard(app)(scope, receive, send)
+    return read, sent
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_told_of_and_not_answered() -> None:
+    messages = ({"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"})
+    assert await exchange(*messages) == ([*messages], [])
+
+
+async def test_a_body_is_over_where_nothing_says_that_there_is_more() -> None:
+    messages = ({"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"})
+    assert await exchange(*messages) == ([*messages], [])
+
+
+async def test_what_has_no_body_is_no_bad_json() -> None:
+    assert await exchange({"type": "http.request"}, method="DELETE") == ([{"type": "http.request"}], [])
 
 
 async def test_start_and_end_of_the_server_are_passed_on() -> None:
