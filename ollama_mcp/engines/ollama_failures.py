@@ -23,7 +23,7 @@ MAX_WAIT = 3600.0
 """Seconds after which a caller is told to try again at the latest."""
 NONSENSE = "What answers there does not speak as Ollama does; check that the address is Ollama's."
 
-_TOO_LONG = re.compile(r"exceed\w*[\s\w-]*context|longer than the context", re.IGNORECASE)
+_TOO_LONG = re.compile(r"exceed[\s\w-]*context|longer than the context", re.IGNORECASE)
 _LENGTHS = re.compile(r"\((\d+) tokens\) exceeds the available context size \((\d+) tokens\)")
 _MISSING = re.compile(r"does not support (\w+)")
 _PARAMS = {"tools": "tools", "thinking": "think"}

@@ -40,9 +40,7 @@ _LENGTH = (
     re.compile(r"current batch size: (\d+)"),
     re.compile(r"context length of only (\d+)"),
 )
-_MISSING = re.compile(
-    r"(image|audio|video)s? input is not supported|does not support (\w+)|not_supported", re.IGNORECASE
-)
+_MISSING = re.compile(r"(image|audio|video)s? input is not supported|does not support|not_supported", re.IGNORECASE)
 
 
 def failure(
