@@ -233,7 +233,7 @@ def test_a_number_may_have_a_fraction(name: str):
     ("options", "said"),
     [
         ({"num_cxt": 4096}, "did you mean num_ctx"),
-        ({"num_predic": 1}, r"did you mean num_predict or draft_num_predict or num_thread\?"),
+        ({"num_pred": 1}, r"did you mean num_predict or num_thread or num_gpu\?"),
         ({"zzz": 1}, "the known ones are draft_num_predict, frequency_penalty, .*temperature"),
         ({"num_ctx": "4096"}, "num_ctx must be an integer"),
         ({"num_ctx": True}, "num_ctx must be an integer"),
@@ -455,6 +455,10 @@ NONSENSE: list[tuple[Any, str]] = [
     ),
     ({"message": {}, "logprobs": [{"token": "a", "logprob": "-1"}]}, "a log probability that is not a number"),
     ({"message": {}, "logprobs": [{"token": "a", "bytes": ["a"]}]}, "a log probability that is not a number"),
+    (
+        {"message": {}, "logprobs": [{"token": "a", "logprob": "1", "bytes": [97]}]},
+        "probability that is not a number",
+    ),
     ({"message": {}, "logprobs": [{"token": "a", "bytes": "a"}]}, "a log probability that is not a number"),
 ]
 
