@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ollama_mcp.chat import ChatRequest, Delta, Done
+from ollama_mcp.chat import ChatRequest, Delta, Done, Timings, Usage
 from ollama_mcp.engines.openai_failures import failure
 from ollama_mcp.engines.openai_models import info_of, running_of
 from ollama_mcp.engines.openai_wire import Answer, chat_body, vectors_of, warnings_for
@@ -33,8 +33,9 @@ def request(**fields: Any) -> ChatRequest:
     return ChatRequest.model_validate({"model": "m", "messages": HELLO, **fields})
 
 
-def test_what_is_unset_is_not_sent() -> None:
-    assert chat_body(request()) == {
+@pytest.mark.parametrize("ignored", [{}, {"keep_alive": "5m"}, {"options": {}}])
+def test_what_is_unset_or_ollamas_own_is_not_sent(ignored: dict[str, Any]) -> None:
+    assert chat_body(request(**ignored)) == {
         "model": "m",
         "messages": HELLO,
         "stream": True,
@@ -101,7 +102,7 @@ def test_think_goes_to_the_chat_template_and_a_level_becomes_the_effort(
 
 @pytest.mark.parametrize(("field", "value"), [("num_ctx", 4096), ("options", {"mirostat": 1})])
 def test_what_only_ollama_can_do_is_refused_by_name(field: str, value: Any) -> None:
-    with pytest.raises(Unsupported) as raised:
+    with pytest.raises(Unsupported, match=f"^{field} ") as raised:
         chat_body(request(**{field: value}))
     assert raised.value.param == field
 
@@ -152,6 +153,16 @@ def test_calls_that_share_an_index_are_told_apart_by_their_ids(index: int | None
     assert found[-1].finish_reason == "tool_calls"
 
 
+def test_pieces_of_one_call_may_repeat_its_id_or_give_it_late_or_leave_out_its_index() -> None:
+    for pieces in (
+        (piece(0, "a", "f", "{"), piece(0, "a", arguments="}")),
+        (piece(0, None, "f", "{"), piece(0, "a", arguments="}")),
+        (piece(None, "a", "f", "{"), piece(0, arguments="}")),
+        (piece(0, "a", "f", "{"), piece(0, arguments="}"), chunk(tool_calls=[{"index": 0, "function": None}])),
+    ):
+        assert calls_in(read(*pieces, chunk("tool_calls"))) == [("a", "f", "{}")]
+
+
 def test_a_call_without_id_or_arguments_gets_them_and_an_object_becomes_text() -> None:
     assert calls_in(read(piece(0, None, "f"), chunk("stop"))) == [("call_new", "f", "{}")]
     assert calls_in(read(piece(0, "a", "f", {"x": 1}), chunk("stop"))) == [("a", "f", '{"x":1}')]
@@ -194,33 +205,99 @@ def test_a_refusal_is_the_answer() -> None:
 
 @pytest.mark.parametrize("reason", ["abort", "error", "insufficient_system_resource"])
 def test_a_reason_that_is_no_end_breaks_the_answer(reason: str) -> None:
-    with pytest.raises(GenerationBroken):
+    with pytest.raises(GenerationBroken, match=f"giving as its reason '{reason}'"):
         read(chunk(content="a"), chunk(reason))
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("reason", "finish"),
     [
-        b"data: nonsense",
-        b"data: []",
-        b'data: {"choices": {"a": 1}}',
-        b'data: {"choices": [{"delta": ["a"]}]}',
-        b'data: {"choices": [{"delta": {"tool_calls": 1}}]}',
-        b'data: {"choices": [{"delta": {"tool_calls": [{"function": "f"}]}}]}',
-        b'data: {"choices": [{"logprobs": {"content": 1}}]}',
-        b'data: {"choices": [{"delta": {"content": 5}}]}',
-        b'data: {"choices": [{"delta": {"tool_calls": ["f"]}}]}',
-        b'data: {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": %b}}]}}]}'
-        % (b"[" * 300 + b"]" * 300),
-        b'data: {"error": {"message": "out of memory"}}',
-        b'data: {"error": "out of memory"}',
-        b"<html>",
+        ("stop", "stop"),
+        ("eos", "stop"),
+        ("eos_token", "stop"),
+        ("length", "length"),
+        ("max_tokens", "length"),
+        ("tool_calls", "tool_calls"),
+        ("function_call", "tool_calls"),
+        ("content_filter", "content_filter"),
     ],
 )
-def test_nonsense_in_the_middle_breaks_the_answer(line: bytes) -> None:
+def test_reasons_to_finish_go_by_many_names(reason: str, finish: str) -> None:
+    assert read(chunk(content="a"), chunk(reason))[-1].finish_reason == finish
+
+
+def test_an_answer_that_says_nothing_of_itself_is_as_it_was_asked_for() -> None:
+    answer = Answer("asked", lambda: "id")
+    answer.read(b"data: [DONE]")
+    assert answer.end() == [Done("asked", "stop", Usage(), Timings(), ())]
+    answer = Answer("asked", lambda: "id", ("a warning",))
+    answer.read(b'data: {"choices": [{"delta": null, "finish_reason": "stop"}]}')
+    assert answer.end()[-1] == Done("asked", "stop", Usage(), Timings(), ("a warning",))
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({}, (0, 0, 0, None)),
+        ({"prompt_tokens": 9}, (9, 0, 9, None)),
+        ({"completion_tokens": 2}, (0, 2, 2, None)),
+        ({"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 15}, (9, 2, 15, None)),
+        ({"prompt_tokens": "9", "completion_tokens": 2.5, "total_tokens": []}, (0, 0, 0, None)),
+        ({"prompt_tokens_details": {"cached_tokens": "4"}}, (0, 0, 0, None)),
+        ({"prompt_tokens_details": 4}, (0, 0, 0, None)),
+    ],
+)
+def test_a_count_that_is_missing_or_none_is_zero_or_unknown(usage: dict[str, Any], counts: Any) -> None:
+    done = read(
+        chunk("stop"), {"choices": [], "usage": usage, "timings": {"prompt_ms": "1", "predicted_per_second": []}}
+    )[-1]
+    assert done.usage == Usage(
+        prompt_tokens=counts[0], completion_tokens=counts[1], total_tokens=counts[2], cached_tokens=counts[3]
+    )
+    assert done.timings == Timings()
+
+
+def test_an_answer_without_its_end_is_broken() -> None:
+    answer = Answer("m", lambda: "id")
+    answer.read(b'data: {"choices": [{"delta": {"content": "a"}}]}')
+    with pytest.raises(GenerationBroken, match="stopped in the middle"):
+        answer.end()
+
+
+@pytest.mark.parametrize("line", [b"<html>", b"data", b'{"choices": []}', b"retry-after: 7"])
+def test_what_is_no_stream_of_events_may_be_another_address(line: bytes) -> None:
+    with pytest.raises(MalformedAnswer, match="did not stream its answer; check that its address ends in /v1"):
+        Answer("m", lambda: "id").read(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"data: nonsense", "an event that is not JSON"),
+        (b"data: []", "an event that is no object"),
+        (b'data: {"model": 7}', "a model that is no text"),
+        (b'data: {"choices": {"a": 1}}', "choices that are none"),
+        (b'data: {"choices": [1]}', "choices that are none"),
+        (b'data: {"choices": [{"delta": ["a"]}]}', "a delta that is none"),
+        (b'data: {"choices": [{"delta": {"tool_calls": 1}}]}', "tool_calls that are none"),
+        (b'data: {"choices": [{"delta": {"tool_calls": ["f"]}}]}', "tool_calls that are none"),
+        (b'data: {"choices": [{"delta": {"tool_calls": [{"function": "f"}]}}]}', "a function that is none"),
+        (
+            b'data: {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": %b}}]}}]}'
+            % (b"[" * 300 + b"]" * 300),
+            "arguments of too many levels",
+        ),
+        (b'data: {"choices": [{"logprobs": {"content": 1}}]}', "content that are none"),
+        (b'data: {"choices": [{"delta": {"content": 5}}]}', "a content that is no text"),
+        (b'data: {"error": {"message": "out of memory"}}', r"broke off its answer: out of memory\."),
+        (b'data: {"error": "out of memory"}', r"broke off its answer: out of memory\."),
+        (b"<html>", "a line that is no event"),
+    ],
+)
+def test_nonsense_in_the_middle_breaks_the_answer(line: bytes, words: str) -> None:
     answer = Answer("m", lambda: "id")
     answer.read(b'data:{"choices":[]}')
-    with pytest.raises(GenerationBroken):
+    with pytest.raises(GenerationBroken, match=f"The model server .*{words}"):
         answer.read(line)
 
 
@@ -440,5 +517,5 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
     "answer", [{}, [], {"data": None}, {"data": [{"index": 0}]}, {"data": [{"index": 0, "embedding": "x"}]}]
 )
 def test_vectors_that_are_none_are_a_failure(answer: Any) -> None:
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedAnswer, match="vectors that are none"):
         vectors_of(answer)
