@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -220,8 +221,38 @@ def test_each_step_of_an_answer_is_told() -> None:
     assert told(data) == [step | {"sequence_number": number} for number, step in enumerate(steps)]
 
 
+def test_pieces_that_come_together_are_told_one_by_one() -> None:
+    calls = tuple(ToolCall(id=name, function=FunctionCall(name=name, arguments="{}")) for name in "ab")
+    pieces = (Delta(reasoning="Hm"), Delta(content="He"), *(Delta(tool_calls=(call,)) for call in calls))
+    apart = grown()
+    data = b"".join(apart.add(piece) for piece in pieces) + apart.finish("stop", None, ())
+    whole = grown()
+    together = whole.add(Delta(reasoning="Hm", content="He", tool_calls=calls)) + whole.finish("stop", None, ())
+    assert told(together) == told(data)
+
+
+def test_log_probabilities_without_text_are_told() -> None:
+    answer = grown()
+    event = told(answer.add(Delta(logprobs=(TOKEN,))))[-1]
+    assert (event["type"], event["delta"], event["logprobs"]) == ("response.output_text.delta", "", [TOKEN])
+
+
+def test_counts_that_are_not_known_are_zero() -> None:
+    usage = told(grown().finish("stop", Usage(prompt_tokens=5, total_tokens=5), ()))[-1]["response"]["usage"]
+    assert usage["input_tokens_details"] == {"cached_tokens": 0, "cache_write_tokens": 0}
+
+
 def test_an_answer_of_nothing_has_an_empty_message() -> None:
-    *_, done, ended = told(grown().finish("stop", None, ()))
+    events = told(grown().finish("stop", None, ()))
+    assert [event["type"] for event in events] == [
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    done, ended = events[-2:]
     item = {"type": "message", "id": "msg_", "role": "assistant", "content": [text_part("", [])]}
     assert done["item"] == item | {"status": "completed"}
     assert ended["response"] == RESPONSE | {"status": "completed", "output": [done["item"]]}
@@ -245,7 +276,8 @@ def test_an_answer_that_broke_off_keeps_what_there_was_and_is_an_error(started: 
     answer = grown()
     data = answer.start() + answer.add(Delta(content="He")) if started else b""
     events = told(data + answer.fail(GenerationBroken("It broke off.")))
-    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+    begins = ["response.created", "response.in_progress"]
+    assert [event["type"] for event in events if event["type"] in begins] == begins
     failed, error = events[-2:]
     assert (failed["type"], failed["response"]["status"]) == ("response.failed", "failed")
     assert failed["response"]["error"] == {"code": "generation_broken", "message": "It broke off."}
@@ -322,7 +354,9 @@ FORM = {"type": "json_schema", "name": "n", "schema": {"type": "array"}}
 def test_the_settings_of_a_request_come_back_and_else_those_of_openai(
     fields: dict[str, Any], echoed: dict[str, Any]
 ) -> None:
+    before = int(time.time())
     response = grown(**fields).response()
+    assert before <= response["created_at"] <= time.time()
     assert {key: response[key] for key in DEFAULTS} == DEFAULTS | echoed
     beside = {
         "id",
