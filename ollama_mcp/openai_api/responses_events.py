@@ -72,7 +72,7 @@ class Answer:
         events += self._closed("incomplete")
         self._end = {"status": "failed", "error": {"code": problem["code"], "message": problem["message"]}}
         events += self._event("response.failed", response=self.response())
-        return events + self._event("error", **problem | {"type": "error"}, error=problem)
+        return events + self._event("error", **problem, error=problem)
 
     def response(self) -> dict[str, Any]:
         """The answer so far, with the request's own settings as OpenAI gives them back.
