@@ -3,12 +3,17 @@
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+
+from ollama_mcp import rate_limit
+from ollama_mcp.errors import ConfigurationError
+from ollama_mcp.rate_limit import RateLimiter
 
 from .fake_ollama import FakeOllama
 from .harness import WARM
@@ -96,6 +101,37 @@ def test_each_key_has_its_own_count_and_a_wrong_key_none(key_file: str) -> None:
             assert asked == [200, 200, 429]
         # The same key in another spelling is the same caller.
         assert httpx.get(f"{url}/v1/models", headers={"X-API-Key": KEYS[0]}).status_code == 429
+
+
+@pytest.mark.anyio
+async def test_callers_are_counted_apart_and_told_when_their_window_has_moved_on() -> None:
+    limiter = RateLimiter("2/hour")
+    assert limiter.limit == "2 requests a hour"
+    assert [await limiter.wait_for("a") for _ in range(2)] == [None, None]
+    seconds = await limiter.wait_for("a")
+    assert seconds is not None
+    assert 3500 < seconds <= 3600
+    assert await limiter.wait_for("b") is None
+
+
+@pytest.mark.anyio
+async def test_a_redis_that_failed_is_left_alone_for_a_while(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = RateLimiter("1/hour", f"redis://user:hidden-word@127.0.0.1:{free_port()}")
+    assert [await limiter.wait_for("a") for _ in range(3)] == [None] * 3
+    [told] = caplog.messages
+    assert told == "rate limits are off for 5 s, since Redis failed with ConnectionError"
+    monkeypatch.setattr(rate_limit, "PAUSE_SECONDS", 0.0)
+    limiter = RateLimiter("1/hour", f"redis://127.0.0.1:{free_port()}")
+    assert [await limiter.wait_for("a") for _ in range(2)] == [None] * 2
+    assert len(caplog.messages) == 3, "it is tried again after the pause"
+
+
+def test_without_the_client_of_redis_the_start_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    with pytest.raises(ConfigurationError, match=r"install ollama-mcp\[redis\]"):
+        RateLimiter("1/hour", "redis://localhost")
 
 
 def test_two_servers_count_together_in_redis(tmp_path: Path, key_file: str) -> None:
