@@ -35,7 +35,7 @@ def check_name(name: str) -> str:
     host, slash, rest = name.partition("/")
     if slash and ("." in host or ":" in host) and "/" in rest and host.lower() not in _HUGGING_FACE:
         raise InvalidRequest(
-            f"{name!r} names the registry {host}, which is not allowed; only Ollama's own and hf.co are.",
+            f"{name!r} names the registry {host}, which is not allowed: leave it out for Ollama's own, or use hf.co.",
             param="model",
         )
     return name
