@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ollama_mcp.chat import Delta, FunctionCall, ToolCall, Usage
 from ollama_mcp.errors import GenerationBroken, InvalidRequest
@@ -17,9 +18,12 @@ from tests.openai_api.test_responses import WEATHER
 # A request as a conversation
 
 
+def body_of(**fields: Any) -> ResponseBody:
+    return ResponseBody.model_validate({"model": "m", "input": "Hello", **fields})
+
+
 def conversation(**fields: Any) -> dict[str, Any]:
-    body = ResponseBody.model_validate({"model": "m", "input": "Hello", **fields})
-    return to_request(body).model_dump(exclude_none=True, by_alias=True)
+    return to_request(body_of(**fields)).model_dump(exclude_none=True, by_alias=True)
 
 
 HELLO = {"role": "user", "content": "Hello"}
@@ -123,6 +127,52 @@ def test_an_input_of_nothing_that_is_said_is_refused() -> None:
     assert caught.value.param == "input"
 
 
+@pytest.mark.parametrize(
+    ("field", "least", "most", "step"),
+    [
+        ("temperature", 0, 2, 0.01),
+        ("top_p", 0, 1, 0.01),
+        ("presence_penalty", -2, 2, 0.01),
+        ("frequency_penalty", -2, 2, 0.01),
+        ("top_logprobs", 0, 20, 1),
+        ("max_output_tokens", 1, 2**31 - 1, 1),
+    ],
+)
+def test_a_number_has_its_bounds(field: str, least: float, most: float, step: float) -> None:
+    for value in (least, most, None):
+        assert getattr(body_of(**{field: value}), field) == value
+    for value in (least - step, most + step):
+        with pytest.raises(ValidationError, match=field):
+            body_of(**{field: value})
+
+
+def function(name: str) -> dict[str, Any]:
+    return {"type": "function", "name": name}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        ({"model": "x"}, {"model": ""}, "at least 1 character"),
+        ({"tools": [function("f" * 128)]}, {"tools": [function("f" * 129)]}, "at most 128 characters"),
+        ({"tools": [function("f")]}, {"tools": [function("")]}, "at least 1 character"),
+        ({"tools": [function("f")] * 256}, {"tools": [function("f")] * 257}, "at most 256 items"),
+        ({"input": [HELLO] * 512}, {"input": [HELLO] * 513}, "at most 512 items"),
+        ({"input": [HELLO | {"type": "message"}]}, {"input": [HELLO | {"type": 5}]}, "nothing is stored"),
+        ({"input": [HELLO]}, {"input": [{"type": "item_reference", "id": "x"}]}, "nothing is stored"),
+        ({"input": "Hello"}, {"input": ["Hello"]}, "nothing is stored"),
+        ({"background": False}, {"background": True}, "no answer is kept"),
+        ({"previous_response_id": None}, {"previous_response_id": "x"}, "send the whole conversation as input"),
+        ({"conversation": None}, {"conversation": "x"}, "send the whole conversation as input"),
+        ({"prompt": None}, {"prompt": {"id": "x"}}, "no prompts are kept"),
+    ],
+)
+def test_what_fits_is_taken_and_what_does_not_is_told_why(right: Any, wrong: Any, says: str) -> None:
+    body_of(**right)
+    with pytest.raises(ValidationError, match=says):
+        body_of(**wrong)
+
+
 # An answer as it grows
 
 
@@ -143,7 +193,7 @@ def told(data: bytes) -> list[dict[str, Any]]:
 
 
 def grown(**fields: Any) -> Answer:
-    return Answer(ResponseBody.model_validate({"model": "m", "input": "Hello", **fields}))
+    return Answer(body_of(**fields))
 
 
 def text_part(text: str, logprobs: list[Any]) -> dict[str, Any]:
