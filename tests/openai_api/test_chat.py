@@ -1,6 +1,7 @@
 """POST /v1/chat/completions with the official client."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -67,6 +68,119 @@ def test_a_stream_begins_with_the_role_and_ends_with_done(http: httpx.Client) ->
     assert chunks[-1]["choices"][0]["delta"] == {}
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None] * (len(chunks) - 1) + ["stop"]
     assert not any("usage" in chunk for chunk in chunks)
+
+
+def scripted() -> Any:
+    """An answer with one of everything."""
+    token = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}
+    lines = [line(thinking="Hm"), line("Hi", logprobs=[token]), line(" you"), line(tool_calls=calls("Oslo"))]
+    return stream(*lines, last(tool_calls=calls("Rome"), prompt=9, prompt_eval_cached_count=4))
+
+
+def called(city: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": city, "arguments": f'{{"city":"{city}"}}'}}
+
+
+def calls_in(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return message.get("tool_calls", [])
+
+
+TOKENS = {
+    "content": [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105], "top_logprobs": []}],
+    "refusal": None,
+}
+COUNTS = {
+    "prompt_tokens": 9,
+    "completion_tokens": 7,
+    "total_tokens": 16,
+    "prompt_tokens_details": {"cached_tokens": 4},
+}
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_each_chunk_of_a_stream_is_whole(http: httpx.Client, ollama: FakeOllama, counted: bool) -> None:
+    ollama.chat_script = [scripted()]
+    body = {"model": "gpt-4o-mini", "messages": HELLO, "stream": True, "stream_options": {"include_usage": counted}}
+    body |= {"tools": [WEATHER], "logprobs": True}
+    before = int(time.time())
+    chunks = chunks_of(http.post("/v1/chat/completions", json=body).text)
+    ids = {(chunk.pop("id"), chunk.pop("created")) for chunk in chunks}
+    [(chunk_id, created)] = ids
+    assert chunk_id.startswith("chatcmpl-")
+    assert before <= created <= time.time()
+    found = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    call_ids = [call.pop("id") for delta in found for call in calls_in(delta)]
+    assert len(set(call_ids)) == 2
+    deltas = [
+        ({"role": "assistant", "content": ""}, None),
+        ({"reasoning_content": "Hm", "reasoning": "Hm"}, None),
+        ({"content": "Hi"}, TOKENS),
+        ({"content": " you"}, None),
+        ({"tool_calls": [{"index": 0, **called("Oslo")}]}, None),
+        ({"tool_calls": [{"index": 1, **called("Rome")}]}, None),
+        ({}, None),
+    ]
+    shared = {"object": "chat.completion.chunk", "model": "gpt-4o-mini"}
+    usage = {"usage": None} if counted else {}
+    expected = [
+        shared | {"choices": [{"index": 0, "delta": delta, "logprobs": tokens, "finish_reason": None}]} | usage
+        for delta, tokens in deltas
+    ]
+    expected[-1]["choices"][0]["finish_reason"] = "tool_calls"
+    if counted:
+        expected.append(shared | {"choices": [], "usage": COUNTS})
+    assert chunks == expected
+
+
+def test_a_whole_answer_has_all_of_it(http: httpx.Client, ollama: FakeOllama) -> None:
+    ollama.chat_script = [scripted()]
+    body = {"model": "gpt-4o-mini", "messages": HELLO, "tools": [WEATHER], "logprobs": True}
+    before = int(time.time())
+    answer = http.post("/v1/chat/completions", json=body).json()
+    assert answer.pop("id").startswith("chatcmpl-")
+    assert before <= answer.pop("created") <= time.time()
+    message = answer["choices"][0]["message"]
+    assert len({call.pop("id") for call in calls_in(message)}) == 2
+    assert answer == {
+        "object": "chat.completion",
+        "model": "gpt-4o-mini",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": "Hi you",
+                    "refusal": None,
+                    "annotations": [],
+                    "reasoning_content": "Hm",
+                    "reasoning": "Hm",
+                    "tool_calls": [called("Oslo"), called("Rome")],
+                },
+                "logprobs": TOKENS,
+                "finish_reason": "tool_calls",
+            }
+        ],
+        "usage": COUNTS,
+    }
+
+
+@pytest.mark.parametrize(("made", "content"), [(calls("Oslo"), None), ([], "")])
+def test_content_is_null_only_beside_calls(
+    http: httpx.Client, ollama: FakeOllama, made: list[Any], content: str | None
+) -> None:
+    ollama.chat_script = [stream(last(tool_calls=made))]
+    answer = http.post("/v1/chat/completions", json={"model": "llama3.2", "messages": HELLO}).json()
+    assert answer["choices"][0]["message"]["content"] == content
+    assert "prompt_tokens_details" not in answer["usage"]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_warnings_come_with_the_end_of_an_answer(http: httpx.Client, ollama: FakeOllama, streams: bool) -> None:
+    ollama.chat_script = [stream(line(tool_calls=calls("Oslo", "Rome")), last())]
+    body = {"model": "llama3.2", "messages": HELLO, "parallel_tool_calls": False, "stream": streams}
+    reply = http.post("/v1/chat/completions", json=body)
+    found = chunks_of(reply.text)[-1] if streams else reply.json()
+    assert found["warnings"] == ["Tool calls after the first were left out, since parallel_tool_calls is false: 1."]
 
 
 def test_usage_comes_last_when_asked_for(http: httpx.Client) -> None:
