@@ -177,6 +177,19 @@ def test_an_answer_cut_by_its_limit_is_incomplete(client: openai.OpenAI, streams
     assert answer.output_text == "You"
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_counts_and_warnings_come_with_the_end(http: httpx.Client, ollama: FakeOllama, streams: bool) -> None:
+    ollama.chat_script = [stream(line(tool_calls=calls("Oslo", "Rome")), last(prompt=9, tokens=7))]
+    body = {"model": "llama3.2", "input": "Weather?", "parallel_tool_calls": False, "stream": streams}
+    reply = http.post("/v1/responses", json=body)
+    if streams:
+        answer = json.loads(reply.text.split("\n\n")[-3].partition("\ndata: ")[2])["response"]
+    else:
+        answer = reply.json()
+    assert answer["warnings"] == ["Tool calls after the first were left out, since parallel_tool_calls is false: 1."]
+    assert (answer["usage"]["input_tokens"], answer["usage"]["output_tokens"]) == (9, 7)
+
+
 def test_an_alias_answers_under_its_own_name(client: openai.OpenAI) -> None:
     assert client.responses.create(model="gpt-4o-mini", input="Hello").model == "gpt-4o-mini"
 

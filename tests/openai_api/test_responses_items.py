@@ -27,6 +27,7 @@ def conversation(**fields: Any) -> dict[str, Any]:
 
 
 HELLO = {"role": "user", "content": "Hello"}
+PIXEL = "data:image/png;base64,aGk="
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,14 @@ def asks(*call_ids: str, **fields: Any) -> dict[str, Any]:
         (
             [thought("Hm"), HELLO, {"role": "assistant", "content": "y"}],
             [HELLO, {"role": "assistant", "content": "y"}],
+        ),
+        (
+            [called("a"), {"type": "function_call_output", "call_id": "a", "output": "42"}],
+            [asks("a"), {"role": "tool", "content": "42", "tool_call_id": "a"}],
+        ),
+        (
+            [{"role": "user", "content": [{"type": "input_image", "image_url": PIXEL}]}],
+            [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]}],
         ),
         (
             [{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}],
