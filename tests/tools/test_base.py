@@ -1,5 +1,6 @@
 """What every tool has in common: what it takes, how it answers, and how it says what went wrong."""
 
+from datetime import date
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from ollama_mcp import errors
 from ollama_mcp.tools.base import ERROR_META, Arguments, ServiceTool, ToolContext, takes_progress
+from ollama_mcp.tools.schemas import make_schemas
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +43,7 @@ class EchoArguments(Arguments):
 class Echo(BaseModel):
     text: str
     words: list[str] | None = None
+    on: date | None = None
 
 
 async def echo(arguments: EchoArguments, ctx: ToolContext) -> Echo:
@@ -68,7 +71,9 @@ def test_a_tool_is_described_by_its_handler_and_its_models() -> None:
     assert (tool.name, tool.title, tool.description, tool.annotations) == ("echo", "Echo", "Says it again", READS)
     assert list(tool.parameters["properties"]) == ["text", "times", "words", "inner"]
     assert (tool.parameters["required"], tool.parameters["additionalProperties"]) == (["text"], False)
-    assert list(tool.output_schema["properties"]) == ["text", "words"]
+    assert tool.output_schema == make_schemas(EchoArguments, Echo)["output"]
+    assert list(tool.output_schema["properties"]) == ["text", "words", "on"]
+    assert "title" not in tool.output_schema
     assert tool.is_async
 
 
@@ -76,6 +81,17 @@ async def test_an_answer_is_given_as_a_structure_and_as_its_text() -> None:
     result = await result_of(echo, text="Grüße", times=2)
     assert (result.structured_content, result.is_error) == ({"text": "GrüßeGrüße"}, False)
     assert text_of(result) == '{\n "text": "GrüßeGrüße"\n}'
+
+
+async def test_a_date_is_given_as_its_text_and_a_text_that_looks_like_json_stays_a_text() -> None:
+    class Plain(Arguments):
+        text: str
+
+    async def echo(arguments: Plain, ctx: ToolContext) -> Echo:
+        return Echo(text=arguments.text, on=date(2026, 1, 4))
+
+    result = await result_of(echo, text='{"a": 1}')
+    assert result.structured_content == {"text": '{"a": 1}', "on": "2026-01-04"}
 
 
 async def test_a_finished_result_goes_out_as_it_is_and_the_handler_knows_its_call() -> None:
