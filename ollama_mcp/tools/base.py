@@ -114,8 +114,6 @@ class ServiceTool(Tool):
                 close = close_names(place, known)
                 message = f"is not an argument of {self.name}"
                 message += f"; did you mean {close[0]}?" if close else f", which takes {', '.join(known)}"
-            elif problem["type"] == "missing":
-                message = "is required"
             else:
                 message = message.replace("Input should be", "must be").replace("Field required", "is required")
             problems.append(f"{place} {message}" if place else message)
