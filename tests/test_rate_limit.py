@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
@@ -126,6 +127,17 @@ async def test_a_redis_that_failed_is_left_alone_for_a_while(
     limiter = RateLimiter("1/hour", f"redis://127.0.0.1:{free_port()}")
     assert [await limiter.wait_for("a") for _ in range(2)] == [None] * 2
     assert len(caplog.messages) == 3, "it is tried again after the pause"
+
+
+@pytest.mark.anyio
+async def test_a_redis_that_says_nothing_holds_no_call_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "REDIS_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent, anyio.fail_after(5):
+        limiter = RateLimiter("1/hour", f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        assert await limiter.wait_for("a") is None
+    assert caplog.messages == ["rate limits are off for 5 s, since Redis failed with TimeoutError"]
 
 
 def test_without_the_client_of_redis_the_start_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
