@@ -102,6 +102,11 @@ async def test_an_answer_that_breaks_off_is_a_broken_generation(fake: FakeOllama
         await fetch(fake.url)
 
 
+async def in_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
 async def test_lines_end_at_line_feeds_alone_wherever_the_bytes_are_split():
     data = 'a\u0085b\u2028c\x0bd\re\r\n\n  \n"é"\nlast'.encode()
     lines = ["a\u0085b\u2028c\x0bd\re".encode(), '"é"'.encode(), b"last"]
@@ -115,6 +120,24 @@ async def test_lines_end_at_line_feeds_alone_wherever_the_bytes_are_split():
     for ends in (*((place,) for place in range(len(data))), range(1, len(data))):
         response = httpx.Response(200, content=pieces(*ends))
         assert [line async for line in each(read_lines(response))] == lines
+
+
+async def test_an_answer_may_end_in_blanks_and_a_whole_one_come_in_pieces():
+    response = httpx.Response(200, content=in_pieces(b"a\n", b" \r"))
+    assert [line async for line in each(read_lines(response))] == [b"a"]
+    assert await read_body(httpx.Response(200, content=in_pieces(b"a\n", b"", b"b "))) == b"a\nb "
+
+
+async def test_a_line_and_a_body_may_be_as_long_as_the_limit_and_no_longer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(transport, "MAX_LINE", 2**21)
+    monkeypatch.setattr(transport, "MAX_BODY", 2**21)
+    longest = b"a" * 2**21
+    response = httpx.Response(200, content=in_pieces(longest, b"\n", longest))
+    assert [line async for line in each(read_lines(response))] == [longest, longest]
+    assert await read_body(httpx.Response(200, content=in_pieces(longest))) == longest
+    for read in (lambda response: anext(read_lines(response)), read_body):
+        with pytest.raises(MalformedAnswer, match="of more than 2 MiB"):
+            await read(httpx.Response(200, content=in_pieces(longest, b"a")))
 
 
 async def test_a_line_without_end_is_refused(fake: FakeOllama, monkeypatch: pytest.MonkeyPatch):
