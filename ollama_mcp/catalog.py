@@ -32,8 +32,8 @@ def check_name(name: str) -> str:
             f"{name[:80]!r} is not a model name; names look like llama3.2, qwen3:8b or hf.co/user/model:Q4_K_M.",
             param="model",
         )
-    host, slash, rest = name.partition("/")
-    if slash and ("." in host or ":" in host) and "/" in rest and host.lower() not in _HUGGING_FACE:
+    host, _, rest = name.partition("/")
+    if ("." in host or ":" in host) and "/" in rest and host.lower() not in _HUGGING_FACE:
         raise InvalidRequest(
             f"{name!r} names the registry {host}, which is not allowed: leave it out for Ollama's own, or use hf.co.",
             param="model",
