@@ -75,23 +75,50 @@ def test_a_server_with_keys_asks_for_one_and_names_no_model_of_its_own(ollama: F
     assert not ollama.requests
 
 
-def test_the_bounds_of_the_document_are_those_of_the_server(http: httpx.Client, document: dict[str, Any]) -> None:
-    validator = Draft202012Validator(
-        {"$ref": "#/components/schemas/ChatCompletionBody", "components": document["components"]}
-    )
-    good = {"model": "llama3.2", "messages": HELLO}
-    for change, allowed in (
-        ({"temperature": 2}, True),
-        ({"temperature": 2.1}, False),
-        ({"stop": "END"}, True),
-        ({"stop": 5}, False),
-        ({"n": 1}, True),
-        ({"n": 2}, False),
-        ({"logit_bias": {}}, True),
-        ({"logit_bias": {"1": 1}}, False),
-        ({"audio": None}, True),
-        ({"messages": []}, False),
-    ):
+@pytest.mark.parametrize(
+    ("path", "name", "good", "changes"),
+    [
+        (
+            "/v1/chat/completions",
+            "ChatCompletionBody",
+            {"model": "llama3.2", "messages": HELLO},
+            (
+                ({"temperature": 2}, True),
+                ({"temperature": 2.1}, False),
+                ({"stop": "END"}, True),
+                ({"stop": 5}, False),
+                ({"n": 1}, True),
+                ({"n": 2}, False),
+                ({"logit_bias": {}}, True),
+                ({"logit_bias": {"1": 1}}, False),
+                ({"audio": None}, True),
+                ({"messages": []}, False),
+            ),
+        ),
+        (
+            "/v1/responses",
+            "ResponseBody",
+            {"model": "llama3.2", "input": "Hello"},
+            (
+                ({"temperature": 2}, True),
+                ({"temperature": 2.1}, False),
+                ({"background": False}, True),
+                ({"background": None}, True),
+                ({"background": True}, False),
+                ({"previous_response_id": None}, True),
+                ({"previous_response_id": "resp_1"}, False),
+                ({"input": HELLO}, True),
+                ({"input": []}, False),
+                ({"tools": [{"type": "web_search"}]}, False),
+            ),
+        ),
+    ],
+)
+def test_the_bounds_of_the_document_are_those_of_the_server(
+    http: httpx.Client, document: dict[str, Any], path: str, name: str, good: dict[str, Any], changes: Any
+) -> None:
+    validator = Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": document["components"]})
+    for change, allowed in changes:
         assert validator.is_valid(good | change) == allowed, change
-        reply = http.post("/v1/chat/completions", json=good | change)
+        reply = http.post(path, json=good | change)
         assert (reply.status_code == 200) == allowed, change
