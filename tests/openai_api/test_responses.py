@@ -190,6 +190,14 @@ def test_counts_and_warnings_come_with_the_end(http: httpx.Client, ollama: FakeO
     assert (answer["usage"]["input_tokens"], answer["usage"]["output_tokens"]) == (9, 7)
 
 
+def test_a_break_in_the_middle_is_a_failed_response(http: httpx.Client, ollama: FakeOllama) -> None:
+    ollama.chat_script = [stream(line("Half"), {"error": "CUDA error"})]
+    text = http.post("/v1/responses", json={"model": "llama3.2", "input": "Hello", "stream": True}).text
+    names = [block.partition("\n")[0] for block in text.split("\n\n")[:-1]]
+    assert names[0] == "event: response.created"
+    assert names[-2:] == ["event: response.failed", "event: error"]
+
+
 def test_an_alias_answers_under_its_own_name(client: openai.OpenAI) -> None:
     assert client.responses.create(model="gpt-4o-mini", input="Hello").model == "gpt-4o-mini"
 
