@@ -144,6 +144,7 @@ async def test_a_name_may_be_an_alias_and_none_is_the_default_or_else_the_newest
     default: str | None, asked: str | None, meant: str
 ) -> None:
     async with of_ollama(default) as (catalog, _):
+        assert catalog.aliases == ALIASES
         assert await catalog.resolve(asked) == meant
 
 
@@ -299,6 +300,15 @@ NOT_THERE = ModelNotFound("The engine's own words.")
             "gpt-4",
             "Model 'gpt-4' is not installed. Did you mean gpt-4o? Get it with `ollama pull gpt-4`.",
             ("gpt-4o",),
+        ),
+        (
+            of_ollama,
+            "llama:7b",
+            (
+                "Model 'llama:7b' is not installed. Did you mean llava:7b or llama3.2:latest? "
+                "Get it with `ollama pull llama:7b`."
+            ),
+            ("llava:7b", "llama3.2:latest"),
         ),
         (of_ollama, "zzz", "Model 'zzz' is not installed. Get it with `ollama pull zzz`.", ()),
         (
