@@ -54,6 +54,8 @@ _FINISH: dict[str, FinishReason] = {
     "content_filter": "content_filter",
 }
 _STREAM_FIELDS = (b"data", b"", b"event", b"id", b"retry")  # b"" begins a comment
+_UNLIKELY = -9999.0
+"""OpenAI's own word for a probability of next to nothing; some servers send null, since JSON has no infinity."""
 KEEP_ALIVE_IGNORED = "keep_alive was ignored: only Ollama unloads models by the clock."
 
 
@@ -200,7 +202,7 @@ class Answer:
         found = Delta(
             content=_text(delta, "content") or _text(delta, "refusal"),
             reasoning=_text(delta, "reasoning_content") or _text(delta, "reasoning"),
-            logprobs=tuple(_objects(logprobs, "content")) if isinstance(logprobs, dict) else (),
+            logprobs=_tokens(logprobs) if isinstance(logprobs, dict) else (),
         )
         return found if found != _NOTHING else None
 
@@ -222,6 +224,20 @@ class Answer:
         call.name = call.name or _text(function, "name")
         arguments = function.get("arguments") or ""
         call.arguments.append(arguments if isinstance(arguments, str) else _written(arguments))
+
+
+def _tokens(logprobs: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        _likely(token) | {"top_logprobs": [_likely(other) for other in _objects(token, "top_logprobs")]}
+        for token in _objects(logprobs, "content")
+    )
+
+
+def _likely(token: dict[str, Any]) -> dict[str, Any]:
+    logprob = token.get("logprob")
+    if not isinstance(token.get("token"), str) or not isinstance(logprob, int | float | None):
+        raise _nonsense("a log probability that is none")
+    return token if logprob is not None else token | {"logprob": _UNLIKELY}
 
 
 def _written(arguments: object) -> str:

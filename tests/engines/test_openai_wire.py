@@ -199,6 +199,15 @@ def test_logprobs_usage_and_timings_are_kept() -> None:
     assert (done.model, done.finish_reason) == ("served-7b", "stop")
 
 
+def test_a_log_probability_that_json_has_no_number_for_is_next_to_nothing() -> None:
+    others = [{"token": "b", "logprob": -0.2}, {"token": "c"}]
+    tokens = [{"token": "a", "logprob": None, "top_logprobs": others}, {"token": "b", "logprob": -1}]
+    assert read(chunk(content="ab", logprobs={"content": tokens}), chunk("stop"))[0].logprobs == (
+        {"token": "a", "logprob": -9999.0, "top_logprobs": [others[0], {"token": "c", "logprob": -9999.0}]},
+        {"token": "b", "logprob": -1, "top_logprobs": []},
+    )
+
+
 def test_a_refusal_is_the_answer() -> None:
     assert read(chunk(refusal="I will not."), chunk("stop"))[0] == Delta(content="I will not.")
 
@@ -288,6 +297,19 @@ def test_what_is_no_stream_of_events_may_be_another_address(line: bytes) -> None
             "arguments of too many levels",
         ),
         (b'data: {"choices": [{"logprobs": {"content": 1}}]}', "content that are none"),
+        (b'data: {"choices": [{"logprobs": {"content": [{}]}}]}', "a log probability that is none"),
+        (
+            b'data: {"choices": [{"logprobs": {"content": [{"token": "a", "logprob": "-1"}]}}]}',
+            "a log probability that is none",
+        ),
+        (
+            b'data: {"choices": [{"logprobs": {"content": [{"token": "a", "top_logprobs": [{"logprob": -1}]}]}}]}',
+            "a log probability that is none",
+        ),
+        (
+            b'data: {"choices": [{"logprobs": {"content": [{"token": "a", "top_logprobs": {"a": -1}}]}}]}',
+            "top_logprobs that are none",
+        ),
         (b'data: {"choices": [{"delta": {"content": 5}}]}', "a content that is no text"),
         (b'data: {"error": {"message": "out of memory"}}', r"broke off its answer: out of memory\."),
         (b'data: {"error": "out of memory"}', r"broke off its answer: out of memory\."),
