@@ -90,7 +90,7 @@ def _weights(answer: ChatResult, letters: dict[str, str]) -> dict[str, float]:
     tokens = {token["token"]: token["logprob"] for token in [*(first.get("top_logprobs") or ()), first]}
     for token, logprob in tokens.items():
         if (letter := token.strip(" \n\t▁Ġ*().:\"'`[]")) in weights:
-            weights[letter] += math.exp(logprob)
+            weights[letter] += math.exp(min(logprob, 0.0))  # above 0 it is nonsense, and far above it no number
     return weights
 
 

@@ -47,6 +47,14 @@ async def test_without_a_decision_endpoint_the_next_token_decides(mode: str) -> 
     assert "B. sad" in sent["messages"][0]["content"]
 
 
+async def test_a_probability_is_never_more_than_certain() -> None:
+    token = {"token": "B", "logprob": 1e6, "top_logprobs": [{"token": "A", "logprob": -1e6}]}
+    async with warm_ollama() as fake, client_over(fake) as client:
+        fake.chat_script = [stream(line("B", logprobs=[token]), last(reason="length", tokens=1))]
+        result = await client.call_tool("classify", {"model": "llama3.2", "text": "2 + 2 = 5", "type": "yes_no"})
+    assert result.structured_content["probabilities"] == {"yes": 0.0, "no": 1.0}
+
+
 async def test_yes_or_no() -> None:
     async with warm_ollama() as fake, client_over(fake) as client:
         fake.chat_script = [next_token(B=0.9, A=0.1)]
