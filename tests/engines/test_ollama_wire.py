@@ -416,7 +416,17 @@ def test_a_forced_call_is_put_together_from_the_text_with_signs_of_life_meanwhil
     assert end_of(events).finish_reason == "tool_calls"
 
 
-@pytest.mark.parametrize("text", ["Sure!", "", '{"name": "rm", "arguments": {}}', '{"name": "clock"}', "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sure!",
+        "",
+        '{"name": "rm", "arguments": {}}',
+        '{"name": "clock"}',
+        "[]",
+        '{"name": "clock", "arguments": {"deep": %s}}' % ("[" * 300 + "]" * 300),
+    ],
+)
 def test_a_forced_call_that_does_not_come_is_an_error_with_the_text(text: str):
     with pytest.raises(GenerationBroken, match="did not call a tool") as caught:
         read(line(text), last(), **FORCED)

@@ -73,7 +73,8 @@ def test_a_stream_begins_with_the_role_and_ends_with_done(http: httpx.Client) ->
 def scripted() -> Any:
     """An answer with one of everything."""
     token = {"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}
-    lines = [line(thinking="Hm"), line("Hi", logprobs=[token]), line(" you"), line(tool_calls=calls("Oslo"))]
+    lines = [line(thinking="H"), line("Hi", thinking="m", logprobs=[token]), line(" you")]
+    lines += [line(tool_calls=calls("Oslo")), line(tool_calls=calls("Bonn"))]
     return stream(*lines, last(tool_calls=calls("Rome"), prompt=9, prompt_eval_cached_count=4))
 
 
@@ -110,14 +111,15 @@ def test_each_chunk_of_a_stream_is_whole(http: httpx.Client, ollama: FakeOllama,
     assert before <= created <= time.time()
     found = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
     call_ids = [call.pop("id") for delta in found for call in calls_in(delta)]
-    assert len(set(call_ids)) == 2
+    assert len(set(call_ids)) == 3
     deltas = [
         ({"role": "assistant", "content": ""}, None),
-        ({"reasoning_content": "Hm", "reasoning": "Hm"}, None),
-        ({"content": "Hi"}, TOKENS),
+        ({"reasoning_content": "H", "reasoning": "H"}, None),
+        ({"content": "Hi", "reasoning_content": "m", "reasoning": "m"}, TOKENS),
         ({"content": " you"}, None),
         ({"tool_calls": [{"index": 0, **called("Oslo")}]}, None),
-        ({"tool_calls": [{"index": 1, **called("Rome")}]}, None),
+        ({"tool_calls": [{"index": 1, **called("Bonn")}]}, None),
+        ({"tool_calls": [{"index": 2, **called("Rome")}]}, None),
         ({}, None),
     ]
     shared = {"object": "chat.completion.chunk", "model": "gpt-4o-mini"}
@@ -140,7 +142,7 @@ def test_a_whole_answer_has_all_of_it(http: httpx.Client, ollama: FakeOllama) ->
     assert answer.pop("id").startswith("chatcmpl-")
     assert before <= answer.pop("created") <= time.time()
     message = answer["choices"][0]["message"]
-    assert len({call.pop("id") for call in calls_in(message)}) == 2
+    assert len({call.pop("id") for call in calls_in(message)}) == 3
     assert answer == {
         "object": "chat.completion",
         "model": "gpt-4o-mini",
@@ -154,7 +156,7 @@ def test_a_whole_answer_has_all_of_it(http: httpx.Client, ollama: FakeOllama) ->
                     "annotations": [],
                     "reasoning_content": "Hm",
                     "reasoning": "Hm",
-                    "tool_calls": [called("Oslo"), called("Rome")],
+                    "tool_calls": [called("Oslo"), called("Bonn"), called("Rome")],
                 },
                 "logprobs": TOKENS,
                 "finish_reason": "tool_calls",
@@ -170,8 +172,17 @@ def test_content_is_null_only_beside_calls(
 ) -> None:
     ollama.chat_script = [stream(last(tool_calls=made))]
     answer = http.post("/v1/chat/completions", json={"model": "llama3.2", "messages": HELLO}).json()
-    assert answer["choices"][0]["message"]["content"] == content
+    message = answer["choices"][0]["message"]
+    assert message["content"] == content
+    assert "reasoning" not in message
     assert "prompt_tokens_details" not in answer["usage"]
+
+
+def test_what_says_nothing_makes_no_chunk(http: httpx.Client, ollama: FakeOllama) -> None:
+    ollama.chat_script = [stream(line('{"name": "get_weather", '), line('"arguments": {}}'), last())]
+    body = {"model": "llama3.2", "messages": HELLO, "tools": [WEATHER], "tool_choice": "required", "stream": True}
+    chunks = chunks_of(http.post("/v1/chat/completions", json=body).text)
+    assert [list(chunk["choices"][0]["delta"]) for chunk in chunks] == [["role", "content"], ["tool_calls"], []]
 
 
 @pytest.mark.parametrize("streams", [False, True])
