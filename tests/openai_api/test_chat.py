@@ -357,6 +357,7 @@ def test_an_answer_cut_by_its_limit_says_so(client: openai.OpenAI) -> None:
 def test_what_does_not_change_the_answer_is_ignored(http: httpx.Client) -> None:
     body = {"model": "llama3.2", "messages": HELLO, "n": 1, "logit_bias": {}, "user": "u", "store": True}
     body |= {"metadata": {"a": "b"}, "service_tier": "auto", "prompt_cache_key": "k", "something": {"new": 1}}
+    body |= {"modalities": ["text"]}
     assert http.post("/v1/chat/completions", json=body).status_code == 200
 
 

@@ -7,8 +7,9 @@ import openai
 import pytest
 
 from ollama_mcp.engines.ollama import OllamaEngine
-from tests.fake_ollama import FakeOllama
+from tests.fake_ollama import FakeOllama, last, line, stream
 from tests.openai_api.conftest import serving
+from tests.openai_api.test_chat import chunks_of
 
 
 def test_a_prompt_is_completed(client: openai.OpenAI) -> None:
@@ -29,6 +30,31 @@ def test_a_prompt_is_completed_as_a_stream(client: openai.OpenAI) -> None:
     assert {chunk.model for chunk in chunks} == {"gpt-4o-mini"}
     assert chunks[-1].usage
     assert chunks[-2].choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_each_chunk_of_a_completion_is_whole(http: httpx.Client, ollama: FakeOllama, counted: bool) -> None:
+    tokens = [{"token": "Hi", "logprob": -0.5, "top_logprobs": [{"token": "Ho", "logprob": -1.5}]}]
+    ollama.chat_script = [
+        stream(line("", thinking="Hm"), line("Hi", logprobs=tokens), line(" you"), last(prompt=9, reason="length"))
+    ]
+    body = {"model": "llama3.2", "prompt": "Oh", "echo": True, "logprobs": 1, "stream": True}
+    chunks = chunks_of(http.post("/v1/completions", json=body | {"stream_options": {"include_usage": counted}}).text)
+    [(chunk_id, kind, model)] = {(chunk.pop("id"), chunk.pop("object"), chunk.pop("model")) for chunk in chunks}
+    assert chunk_id.startswith("cmpl-")
+    assert (kind, model) == ("text_completion", "llama3.2")
+    assert len({chunk.pop("created") for chunk in chunks}) == 1
+    logprobs = {"tokens": ["Hi"], "token_logprobs": [-0.5], "top_logprobs": [{"Ho": -1.5}], "text_offset": [2]}
+    choices = [("Oh", None, None), ("Hi", logprobs, None), (" you", None, None), ("", None, "length")]
+    usage = {"usage": None} if counted else {}
+    expected: list[Any] = [
+        {"choices": [{"index": 0, "text": text, "logprobs": found, "finish_reason": reason}]} | usage
+        for text, found, reason in choices
+    ]
+    if counted:
+        counts = {"prompt_tokens": 9, "completion_tokens": 7, "total_tokens": 16}
+        expected.append({"choices": [], "usage": counts})
+    assert chunks == expected
 
 
 def test_logprobs_tell_where_each_token_begins(client: openai.OpenAI) -> None:
