@@ -105,7 +105,7 @@ class ContextPolicy:
         if key not in self._maximum:
             details = await self._engine.show(model)
             self._maximum[key] = details.context_length or self._cap
-            if (set_there := details.default_parameters.get("num_ctx")) and set_there[0].isdigit():
+            if (set_there := details.default_parameters.get("num_ctx")) and set_there[0].isdecimal():
                 self._modelfile[key] = int(set_there[0])
         return min(self._cap, self._maximum[key])
 

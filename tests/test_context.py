@@ -89,6 +89,7 @@ async def planned(asked: ChatRequest, **settings: Any) -> int | None:
         (5000, {"cap": 4500, "loaded": 4800}, 4800),
         (5000, {"parameters": "num_ctx 16384"}, 16384),
         (5000, {"parameters": "num_ctx lots"}, 8192),
+        (5000, {"parameters": "num_ctx ²"}, 8192),
         (5000, {"parameters": "num_ctx 2048"}, 8192),
         (2000, {"fixed": 8192}, 8192),
         (9000, {"fixed": 8192, "loaded": 16384}, 8192),
