@@ -387,6 +387,10 @@ async def test_json_is_let_in(media_type: bytes) -> None:
     assert (await ask(guard(App()), (b"content-type", media_type), method="POST", body=[b"{}"]))[:2] == (200, 2)
 
 
+async def test_what_comes_to_the_api_is_left_to_it_to_read() -> None:
+    assert (await ask(guard(App()), JSON, method="POST", body=[b"{", b'"a": NaN']))[:2] == (200, 9)
+
+
 async def test_a_compressed_body_is_refused() -> None:
     for encoding, expected in ((b"gzip", 415), (b"Identity", 200)):
         headers = (JSON, (b"content-encoding", encoding))
@@ -589,8 +593,10 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_told_of_and_not
 
 
 async def test_a_body_is_over_where_nothing_says_that_there_is_more() -> None:
-    messages = ({"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"})
-    assert await exchange(*messages) == ([*messages], [])
+    messages = ({"type": "http.request", "more_body": True}, {"type": "http.request", "body": b"{}"})
+    assert await exchange(*messages, {"type": "http.disconnect"}) == ([*messages, {"type": "http.disconnect"}], [])
+    _, sent = await exchange({"type": "http.request", "body": b"{"})
+    assert sent[0]["status"] == 400
 
 
 async def test_what_has_no_body_is_no_bad_json() -> None:
