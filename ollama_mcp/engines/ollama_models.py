@@ -64,7 +64,8 @@ def pull_failure(error: object, model: str) -> ServiceError:
 def _info(entry: dict[str, Any]) -> dict[str, Any]:
     details = entry.get("details")
     details = details if isinstance(details, dict) else {}
-    capabilities = entry.get("capabilities") or []
+    capabilities = entry.get("capabilities")
+    capabilities = capabilities if isinstance(capabilities, list) else []
     return {
         "name": _name(entry),
         "size_bytes": _number(entry, "size"),

@@ -695,6 +695,70 @@ def test_models_come_newest_first_whatever_they_leave_out():
     assert found[2].model_dump(exclude_defaults=True) == {"name": "bare"}
 
 
+def test_all_that_a_list_tells_of_a_model_is_kept():
+    details = {"family": "llama", "parameter_size": "3.2B", "quantization_level": "Q4_K_M", "context_length": 131072}
+    entry = {
+        "name": "",
+        "model": "llama3.2:latest",
+        "size": 2019393189,
+        "digest": "a80c",
+        "modified_at": "2026-01-02T03:04:05Z",
+        "capabilities": ["completion", 5],
+        "details": details,
+        "model_info": {"general.architecture": "llama"},
+    }
+    assert models_of({"models": [entry]})[0].model_dump() == {
+        "name": "llama3.2:latest",
+        "size_bytes": 2019393189,
+        "parameters": "3.2B",
+        "quantization": "Q4_K_M",
+        "family": "llama",
+        "context_length": 131072,
+        "capabilities": ["completion"],
+        "modified_at": "2026-01-02T03:04:05Z",
+        "digest": "a80c",
+    }
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"size": "1"},
+        {"size": True},
+        {"size": 1.5},
+        {"digest": 5},
+        {"details": "llama"},
+        {"details": {"family": 5, "parameter_size": ["3B"], "context_length": "1"}},
+        {"capabilities": 5},
+        {"capabilities": "tools"},
+        {"model_info": [1]},
+        {"model_info": {"general.architecture": ["a"], "a.context_length": 1}},
+    ],
+)
+def test_what_makes_no_sense_in_a_list_is_as_if_it_were_left_out(odd: dict[str, Any]):
+    assert models_of({"models": [{"name": "m"} | odd]}) == models_of({"models": [{"name": "m"}]})
+
+
+def test_models_with_odd_dates_are_listed_all_the_same():
+    dates = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-01-01T00:00:00", "yesterday"]
+    found = models_of({"models": [{"name": date, "modified_at": date} for date in dates]})
+    assert [model.name for model in found][:2] == dates[1:3]
+    assert len(found) == 4
+
+
+def test_all_that_is_told_of_a_loaded_model_is_kept():
+    entry = {"name": "m", "size": 5, "size_vram": 4, "context_length": 4096, "expires_at": "2026-01-02T03:04:05Z"}
+    assert [model.model_dump() for model in running_of({"models": [entry]})] == [
+        {
+            "name": "m",
+            "size_bytes": 5,
+            "vram_bytes": 4,
+            "context_length": 4096,
+            "expires_at": "2026-01-02T03:04:05Z",
+        }
+    ]
+
+
 @pytest.mark.parametrize("answer", [{}, {"models": None}, {"models": []}])
 def test_no_models_are_an_empty_list(answer: dict[str, Any]):
     assert models_of(answer) == []
@@ -703,7 +767,7 @@ def test_no_models_are_an_empty_list(answer: dict[str, Any]):
 
 @pytest.mark.parametrize("models", ["a", [1], [{"size": 1}]])
 def test_a_list_of_models_that_is_none_is_a_failure(models: Any):
-    with pytest.raises(MalformedAnswer):
+    with pytest.raises(MalformedAnswer, match="check that the address is that of an Ollama"):
         models_of({"models": models})
 
 
@@ -711,6 +775,7 @@ def test_details_hold_the_context_of_the_architecture_and_the_modelfiles_paramet
     found = details_of(
         {
             "license": "MIT",
+            "system": "Be kind.",
             "parameters": 'stop                           "<|im_start|>"\nstop   "a \\"b\\""\n'
             'num_ctx                        8192\nstop "\\x00"\n',
             "details": {"family": "qwen2", "parameter_size": "7B", "quantization_level": "Q4_0", "context_length": 1},
@@ -720,6 +785,8 @@ def test_details_hold_the_context_of_the_architecture_and_the_modelfiles_paramet
         "qwen",
     )
     assert (found.name, found.context_length, found.license, found.template) == ("qwen", 32768, "MIT", None)
+    assert found.system == "Be kind."
+    assert details_of({"template": "{{ .Prompt }}"}, "m").template == "{{ .Prompt }}"
     assert found.default_parameters == {"stop": ["<|im_start|>", 'a "b"', "\\x00"], "num_ctx": ["8192"]}
 
 
@@ -730,14 +797,23 @@ def test_details_without_model_info_are_tolerated():
 def test_progress_may_have_no_layer():
     step = progress_of({"status": "pulling manifest"})
     assert (step.status, step.digest, step.completed, step.total) == ("pulling manifest", None, None, None)
+    layer = {"status": "pulling a80c", "digest": "a80c", "completed": 1, "total": 2}
+    assert progress_of(layer).model_dump() == layer
+    assert progress_of({}).status == ""
 
 
-@pytest.mark.parametrize(
-    ("said", "error"),
-    [("pull model manifest: file does not exist", ModelNotFound), ("no space left on device", EngineFailed)],
-)
-def test_a_failed_download_is_told_apart_from_an_unknown_name(said: str, error: type[ServiceError]):
-    assert type(pull_failure(said, "m")) is error
+@pytest.mark.parametrize("said", ["pull model manifest: file does not exist", "model not found"])
+def test_a_name_that_cannot_be_downloaded_is_not_found(said: str):
+    error = pull_failure(said, "m")
+    assert isinstance(error, ModelNotFound)
+    assert error.message == "There is no m to download; look up its name at https://ollama.com/search."
+    assert error.model == "m"
+
+
+def test_a_failed_download_is_told_in_ollamas_words():
+    error = pull_failure("no space left on device.", "m")
+    assert type(error) is EngineFailed
+    assert error.message == "Ollama could not download m: no space left on device."
 
 
 # Embeddings
