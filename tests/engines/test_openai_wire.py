@@ -7,7 +7,7 @@ import pytest
 
 from ollama_mcp.chat import ChatRequest, Delta, Done, Timings, Usage
 from ollama_mcp.engines.openai_failures import failure
-from ollama_mcp.engines.openai_models import info_of, running_of
+from ollama_mcp.engines.openai_models import entries_of, info_of, names_of, running_of
 from ollama_mcp.engines.openai_wire import Answer, chat_body, vectors_of, warnings_for
 from ollama_mcp.errors import (
     ContextLengthExceeded,
@@ -510,7 +510,7 @@ def test_llama_server_tells_all_about_its_model() -> None:
     }
     loaded = running_of(entry)
     assert loaded is not None
-    assert (loaded.name, loaded.context_length) == ("m", 4096)
+    assert (loaded.name, loaded.context_length, loaded.size_bytes) == ("m", 4096, 96576768)
 
 
 def test_other_servers_tell_what_they_tell() -> None:
@@ -518,9 +518,61 @@ def test_other_servers_tell_what_they_tell() -> None:
     studio = {"id": "s", "type": "embeddings", "arch": "bert", "quantization": "Q8_0", "max_context_length": 2048}
     assert info_of(vllm).context_length == 32768
     assert running_of(vllm) is not None
+    assert (info_of(studio).family, info_of(studio).quantization) == ("bert", "Q8_0")
     assert (info_of(studio).context_length, info_of(studio).capabilities) == (2048, ["embedding"])
     assert running_of(studio) is None
     assert info_of({"id": "plain"}).model_dump(exclude_none=True) == {"name": "plain", "capabilities": []}
+
+
+@pytest.mark.parametrize(
+    ("told", "length"),
+    [
+        ({"meta": {"n_ctx_train": 8192}}, 8192),
+        ({"meta": {"n_ctx": 0, "n_ctx_train": 8192}}, 8192),
+        ({"meta": {"n_ctx": "4096"}, "max_model_len": 32768}, 32768),
+        ({"max_context_length": 2048, "context_length": 1}, 2048),
+        ({"context_length": 1024}, 1024),
+        ({"context_length": True}, None),
+        ({"meta": [1]}, None),
+    ],
+)
+def test_the_context_stands_in_one_of_many_places(told: dict[str, Any], length: int | None) -> None:
+    assert info_of({"id": "m", **told}).context_length == length
+
+
+@pytest.mark.parametrize(
+    ("told", "capabilities"),
+    [
+        ({"type": "llm"}, ["completion"]),
+        ({"type": "vlm"}, ["completion", "vision"]),
+        ({"type": "embeddings", "architecture": {"input_modalities": ["text"]}}, ["embedding"]),
+        ({"architecture": {"input_modalities": ["text"]}}, ["completion"]),
+        ({"architecture": {"input_modalities": "text, image"}}, ["completion"]),
+        ({"architecture": "llama"}, []),
+    ],
+)
+def test_what_a_model_can_do_stands_in_one_of_two_places(told: dict[str, Any], capabilities: list[str]) -> None:
+    assert info_of({"id": "m", **told}).capabilities == capabilities
+
+
+@pytest.mark.parametrize(
+    ("count", "written"),
+    [(134515008, "135M"), (999_999_999, "1000M"), (10**9, "1.0B"), (8_030_261_248, "8.0B"), (0, None)],
+)
+def test_weights_are_counted_as_people_write_it(count: int, written: str | None) -> None:
+    assert info_of({"id": "m", "meta": {"n_params": count}}).parameters == written
+
+
+def test_a_model_goes_by_its_name_and_its_aliases() -> None:
+    assert names_of({"id": "m", "aliases": ["a", 5, "b"]}) == ["m", "a", "b"]
+    assert names_of({"id": "m", "aliases": "abc"}) == names_of({"id": "m"}) == ["m"]
+
+
+def test_a_list_of_models_comes_with_or_without_a_frame() -> None:
+    assert entries_of({"data": [{"id": "m"}]}) == entries_of([{"id": "m"}]) == [{"id": "m"}]
+    for wrong in ({}, {"data": {"id": "m"}}, [5], [{"id": 5}], [{"id": "m"}, {}], "m"):
+        with pytest.raises(MalformedAnswer, match=r"check that its address ends in /v1"):
+            entries_of(wrong)
 
 
 @pytest.mark.parametrize(("state", "loaded"), [("loaded", True), ("unloaded", False), ("loading", False)])
