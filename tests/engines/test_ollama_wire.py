@@ -330,6 +330,20 @@ def test_the_last_line_tells_counts_and_times():
     assert done.timings.model_dump() == {"load": 0.1, "prompt": 0.15, "generation": 0.25, "tokens_per_second": 20.0}
 
 
+@pytest.mark.parametrize(
+    ("tokens", "seconds", "rate"), [(1, 0.3, 3.33), (0, 0.3, None), (1, 0, None), (-1, 0.3, None), ("1", 0.3, None)]
+)
+def test_tokens_a_second_are_told_where_there_were_both(tokens: Any, seconds: float, rate: float | None):
+    done = end_of(read({"done": True, "eval_count": tokens, "eval_duration": seconds * 1e9}))
+    assert done.timings.tokens_per_second == rate
+    assert done.usage.completion_tokens == (1 if tokens == 1 else 0)
+
+
+@pytest.mark.parametrize("more", [{"error": "too late"}, line("more"), last("again"), 5])
+def test_what_comes_after_the_end_is_nothing(more: Any):
+    assert read(last("Hi"), more) == read(last("Hi"))
+
+
 def test_what_the_last_line_leaves_out_is_zero_or_unknown():
     events = read({"done": True})
     assert len(events) == 1
@@ -500,7 +514,7 @@ def test_an_error_line_is_told_in_ollamas_words():
         read(line("Hel"), {"error": "an error was encountered while running the model: CUDA error"})
     assert caught.value.partial == ""
     with pytest.raises(GenerationBroken) as caught:
-        read(line('{"na'), line("me"), {"error": "CUDA error"}, **FORCED)
+        read(line('{"na'), line("me"), {"error": "longer than the context"}, **FORCED)
     assert caught.value.partial == '{"name'
 
 
