@@ -208,6 +208,10 @@ def test_a_log_probability_that_json_has_no_number_for_is_next_to_nothing() -> N
     )
 
 
+def test_a_piece_of_nothing_is_none() -> None:
+    assert len(read(chunk(role="assistant", content=""), chunk("stop"))) == 1
+
+
 def test_a_refusal_is_the_answer() -> None:
     assert read(chunk(refusal="I will not."), chunk("stop"))[0] == Delta(content="I will not.")
 
@@ -585,6 +589,8 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
     vectors, usage = vectors_of({"data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}})
     assert vectors == [[1.5], [2.0]]
     assert usage.prompt_tokens == 3
+    for none in (None, 5, []):
+        assert vectors_of({"data": data, "usage": none})[1] == Usage()
 
 
 @pytest.mark.parametrize(
