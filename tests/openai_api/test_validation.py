@@ -1,9 +1,9 @@
 """What is wrong with a request is told by its field and its bound."""
 
-from typing import Any
+from typing import Annotated, Any, Self
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, model_validator
 
 from ollama_mcp.errors import InvalidRequest
 from ollama_mcp.openai_api.responses_schemas import ResponseBody
@@ -52,6 +52,7 @@ def told(model: type[BaseModel], data: Any) -> tuple[str, str | None]:
             "must have a 'type' of 'text', 'image_url'",
         ),
         ({"messages": [HELLO | {"content": [{"text": "x"}]}]}, "messages[0].content[0]", "needs a 'type'"),
+        ({"messages": [HELLO | {"content": ["x"]}]}, "messages[0].content[0]", "must be an object"),
         (
             {"tools": [{"type": "function", "function": {"name": "f" * 129}}]},
             "tools[0].function.name",
@@ -86,7 +87,26 @@ def test_a_rule_about_several_fields_is_the_fault_of_the_one_it_names(change: An
 
 
 def test_what_is_no_object_at_all_has_no_field() -> None:
-    assert told(ChatCompletionBody, []) == ("must be an object", None)
+    for nothing in ([], 5, "must"):
+        assert told(ChatCompletionBody, nothing) == ("must be an object", None)
+
+
+class Half(BaseModel):
+    share: Annotated[float, Field(ge=0.5)] | Annotated[float, Field(ge=0.5, le=9)]
+
+    @model_validator(mode="after")
+    def _is_no_third(self) -> Self:
+        if self.share == 3:
+            raise ValueError("thirds are not halves")
+        return self
+
+
+def test_a_bound_keeps_its_fraction_and_is_told_once() -> None:
+    assert told(Half, {"share": 0.25})[0] == "share: must be at least 0.5"
+
+
+def test_a_rule_that_names_no_field_is_the_fault_of_none() -> None:
+    assert told(Half, {"share": 3}) == ("thirds are not halves", None)
 
 
 def test_of_many_mistakes_three_are_told_and_the_rest_counted() -> None:
