@@ -15,7 +15,6 @@ _WORDS = {
     "missing": "is required",
     "string_type": "must be a string",
     "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "list_type": "must be a list",
