@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from ollama_mcp.chat import ChatRequest, Usage
-from ollama_mcp.context import ContextPlan, ContextPolicy, Estimate, check_not_cut
+from ollama_mcp.context import BUCKETS, ContextPlan, ContextPolicy, Estimate, check_not_cut
 from ollama_mcp.engines.ollama import OllamaEngine
 from ollama_mcp.engines.openai import OpenAIEngine
 from ollama_mcp.errors import ContextLengthExceeded, PromptTruncated
 
-from .fake_ollama import FakeModel, FakeOllama
+from .fake_ollama import FakeModel, FakeOllama, answer
 
 pytestmark = pytest.mark.anyio
 
@@ -73,10 +73,8 @@ async def planned(asked: ChatRequest, **settings: Any) -> int | None:
     [
         (2000, {}, None),
         (4096, {}, None),
-        (4097, {}, 8192),
-        (8192, {}, 8192),
-        (8193, {}, 16384),
-        (262144, {}, 262144),
+        *((length, {}, length) for length in BUCKETS[1:]),
+        *((length + 1, {}, 2 * length) for length in BUCKETS[:-1]),
         (262145, {}, 2**20),
         (2000, {"loaded": 2048}, 2048),
         (2049, {"loaded": 2048}, 4096),
@@ -175,6 +173,26 @@ async def test_a_model_is_loaded_with_the_context_it_will_be_asked_with(
         assert (await contexts.plan("m", request())).num_ctx == length
 
 
+async def test_what_was_chosen_or_found_once_is_not_looked_for_again() -> None:
+    async with policy(loaded=2048) as (contexts, fake):
+        assert (await contexts.plan("m", needing(5000))).num_ctx == 8192
+        assert await contexts.to_load("m", None) == 8192
+        fake.loaded["m:latest"] = 512
+        assert (await contexts.plan("other", needing(1040))).num_ctx == 4096
+        assert (await contexts.plan("m", request())).num_ctx == 8192
+        assert [sent.path for sent in fake.requests].count("/api/ps") == 2
+    async with policy(loaded=2048) as (contexts, fake):
+        assert [(await contexts.plan("m", request())).num_ctx for _ in range(2)] == [2048, 2048]
+        assert [sent.path for sent in fake.requests] == ["/api/ps"]
+
+
+async def test_a_loaded_model_is_found_in_any_case_and_may_not_tell_its_context() -> None:
+    async with policy() as (contexts, fake):
+        for entry, length in (({"name": "m"}, None), ({"name": "M:Latest", "context_length": 2048}, 2048)):
+            fake.on("/api/ps", answer(200, {"models": [entry]}))
+            assert (await contexts.plan("m", request())).num_ctx == length
+
+
 async def test_a_model_is_loaded_with_what_is_asked_for_before_what_is_fixed() -> None:
     async with policy(fixed=8192) as (contexts, _):
         assert await contexts.to_load("m", 512) == 512
@@ -199,6 +217,8 @@ async def test_where_the_context_is_the_servers_nothing_is_chosen() -> None:
         (4096, (999, 2000, 4097), 999, False),
         (4096, (999, 4097, 5000), 3072, True),
         (4096, (999, 4097, 5000), 3073, False),
+        (4096, (999, 4100, 5000), 3075, False),
+        (8192, (999, 5000, 5000), 5, False),
         (4096, (999, 4096, 5000), 3000, False),
         (4096, (999, 9000, 9000), 4096, True),
         (4096, (999, 9000, 9000), 4097, False),
