@@ -57,6 +57,15 @@ def test_each_chunk_of_a_completion_is_whole(http: httpx.Client, ollama: FakeOll
     assert chunks == expected
 
 
+def test_a_completion_without_options_streams_its_pieces_alone(http: httpx.Client, ollama: FakeOllama) -> None:
+    token = {"token": "", "logprob": -0.5}
+    ollama.chat_script = [stream(line("Hi"), line("", thinking="Hm"), line("", logprobs=[token]), last())]
+    text = http.post("/v1/completions", json={"model": "llama3.2", "prompt": "Oh", "stream": True}).text
+    assert text.startswith("data: {")
+    assert [chunk["choices"][0]["text"] for chunk in chunks_of(text)] == ["Hi", "", ""]
+    assert text.count("data: ") == len(text.strip().split("\n\n")) == 4
+
+
 def test_logprobs_tell_where_each_token_begins(client: openai.OpenAI) -> None:
     logprobs = client.completions.create(model="llama3.2", prompt="Hello", logprobs=2).choices[0].logprobs
     assert logprobs
