@@ -760,6 +760,12 @@ def test_models_with_odd_dates_are_listed_all_the_same():
     assert len(found) == 4
 
 
+def test_dates_of_two_time_zones_are_compared():
+    dates = ["2026-01-01T00:00:00+10:00", "2025-12-31T20:00:00Z"]
+    found = models_of({"models": [{"name": date, "modified_at": date} for date in dates]})
+    assert [model.name for model in found] == dates[::-1]
+
+
 def test_all_that_is_told_of_a_loaded_model_is_kept():
     entry = {"name": "m", "size": 5, "size_vram": 4, "context_length": 4096, "expires_at": "2026-01-02T03:04:05Z"}
     assert [model.model_dump() for model in running_of({"models": [entry]})] == [
@@ -779,7 +785,7 @@ def test_no_models_are_an_empty_list(answer: dict[str, Any]):
     assert running_of(answer) == []
 
 
-@pytest.mark.parametrize("models", ["a", [1], [{"size": 1}]])
+@pytest.mark.parametrize("models", ["a", {}, [1], [{"size": 1}]])
 def test_a_list_of_models_that_is_none_is_a_failure(models: Any):
     with pytest.raises(MalformedAnswer, match="check that the address is that of an Ollama"):
         models_of({"models": models})
@@ -791,7 +797,7 @@ def test_details_hold_the_context_of_the_architecture_and_the_modelfiles_paramet
             "license": "MIT",
             "system": "Be kind.",
             "parameters": 'stop                           "<|im_start|>"\nstop   "a \\"b\\""\n'
-            'num_ctx                        8192\nstop "\\x00"\n',
+            'num_ctx                        8192\n\nstop "\\x00"\n',
             "details": {"family": "qwen2", "parameter_size": "7B", "quantization_level": "Q4_0", "context_length": 1},
             "model_info": {"general.architecture": "qwen2", "qwen2.context_length": 32768, "clip.context_length": 77},
             "capabilities": ["completion"],
@@ -836,11 +842,32 @@ def test_a_failed_download_is_told_in_ollamas_words():
 def test_embeddings_forbid_truncation():
     sent = embed_body(EmbedRequest(model="m", input=["a"], dimensions=8, keep_alive="5m"))
     assert sent == {"model": "m", "input": ["a"], "truncate": False, "dimensions": 8, "keep_alive": "5m"}
+    assert embed_body(EmbedRequest(model="m", input=["a"])) == {"model": "m", "input": ["a"], "truncate": False}
 
 
-@pytest.mark.parametrize("vectors", [None, [], [[1.0], [2.0]], ["a"], [["a"]], [[None]]])
-def test_vectors_that_are_missing_or_none_are_a_failure(vectors: Any):
-    with pytest.raises(MalformedAnswer):
+@pytest.mark.parametrize("dimensions", [None, 1, 2])
+@pytest.mark.parametrize("texts", [[], ["a"], ["a", "b"]])
+def test_each_text_has_its_vector(dimensions: int | None, texts: list[str]):
+    vectors = [[0.6, 0.8]] * len(texts)
+    found = embed_result(
+        {"embeddings": vectors, "prompt_eval_count": 3}, EmbedRequest(model="m", input=texts, dimensions=dimensions)
+    )
+    assert (found.model, found.embeddings, found.usage.prompt_tokens) == ("m", vectors, 3)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "says"),
+    [
+        (None, "a vector for each of the 1 texts"),
+        ([], "a vector for each of the 1 texts"),
+        ([[1.0], [2.0]], "a vector for each of the 1 texts"),
+        (["a"], "not lists of numbers"),
+        ([["a"]], "not lists of numbers"),
+        ([[None]], "not lists of numbers"),
+    ],
+)
+def test_vectors_that_are_missing_or_none_are_a_failure(vectors: Any, says: str):
+    with pytest.raises(MalformedAnswer, match=says):
         embed_result({"embeddings": vectors}, EmbedRequest(model="m", input=["a"]))
 
 

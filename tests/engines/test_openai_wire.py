@@ -581,7 +581,13 @@ def test_a_list_of_models_comes_with_or_without_a_frame() -> None:
 
 @pytest.mark.parametrize(("state", "loaded"), [("loaded", True), ("unloaded", False), ("loading", False)])
 def test_of_several_models_of_llama_server_only_the_loaded_are_running(state: str, loaded: bool) -> None:
-    assert (running_of({"id": "m", "owned_by": "llamacpp", "status": {"value": state}}) is not None) is loaded
+    for owner in ({"owned_by": "llamacpp"}, {}):
+        assert (running_of({"id": "m", "status": {"value": state}} | owner) is not None) is loaded
+
+
+@pytest.mark.parametrize("odd", [5, "", ["a"]])
+def test_a_text_of_a_model_that_is_none_is_as_if_it_were_left_out(odd: Any) -> None:
+    assert info_of({"id": "m", "arch": odd, "quantization": odd}) == info_of({"id": "m"})
 
 
 def test_vectors_come_in_the_order_of_the_texts() -> None:
