@@ -28,11 +28,16 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 
 
-class Strict(BaseModel):
+class Lazy(BaseModel):
+    """What checks its values is built on first use: it takes a while, and no client waits for it to see the tools."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Strict(Lazy):
     """Values are taken as they are: a string is not a number, and unknown fields are ignored."""
 
-    # To build what checks the values takes a while, which no client should wait for before it sees the tools.
-    model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
+    model_config = ConfigDict(strict=True, frozen=True)
 
 
 class TextPart(Strict):
@@ -237,7 +242,7 @@ class ChatRequest(GenerationOptions):
     messages: list[Message] = Field(min_length=1, max_length=512)
 
 
-class Usage(BaseModel):
+class Usage(Lazy):
     """Token counts as the engine gave them."""
 
     prompt_tokens: int = 0
@@ -255,7 +260,7 @@ class Usage(BaseModel):
         )
 
 
-class Timings(BaseModel):
+class Timings(Lazy):
     """Where the time went, in seconds; the rate in tokens per second. None where the engine does not say."""
 
     load: float | None = None
@@ -290,7 +295,7 @@ class Done:
 ChatEvent = Delta | Done
 
 
-class Checks(BaseModel):
+class Checks(Lazy):
     """How an answer fared that was checked."""
 
     passed: bool
@@ -298,7 +303,7 @@ class Checks(BaseModel):
     failures: list[str] = Field(description="What was wrong with each try that failed")
 
 
-class ChatResult(BaseModel):
+class ChatResult(Lazy):
     """A whole answer."""
 
     model: str

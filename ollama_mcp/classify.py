@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ollama_mcp.chat import Ask, ChatRequest, ChatResult, JsonSchemaFormat, Message, ResponseFormat
+from ollama_mcp.chat import Ask, ChatRequest, ChatResult, JsonSchemaFormat, Lazy, Message, ResponseFormat
 from ollama_mcp.engines.base import DecideRequest, Decision
 from ollama_mcp.errors import GenerationBroken
 
@@ -27,7 +27,7 @@ INSTRUCTIONS = {
 Method = Literal["decision_endpoint", "logprobs", "answer"]
 
 
-class Classification(BaseModel):
+class Classification(Lazy):
     """What was decided, and how sure the model was."""
 
     model: str

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel
-
-from ollama_mcp.chat import ChatResult
 from ollama_mcp.errors import ConfigurationError, ServiceError
+from ollama_mcp.job_record import JobRecord
 
 SCHEMA_VERSION = 1
 KEPT = 1000
@@ -21,38 +19,7 @@ KEPT = 1000
 
 BUSY_TIMEOUT = 5.0
 
-JobState = Literal["running", "done", "failed", "cancelled", "lost"]
 T = TypeVar("T")
-
-
-class JobError(BaseModel):
-    """Why a job failed; the text until then is the record's."""
-
-    type: str
-    message: str
-    retryable: bool = False
-
-
-class JobRecord(BaseModel):
-    """A job as it stands. Times are in seconds since the epoch."""
-
-    id: str
-    state: JobState
-    model: str | None = None
-    started: float
-    ended: float | None = None
-    content: str = ""
-    reasoning: str = ""
-    note: str | None = None
-    result: ChatResult | None = None
-    error: JobError | None = None
-
-    def as_lost(self) -> "JobRecord":
-        """The same job after its process has ended without it."""
-        error = JobError(
-            type="JobLost", message="The server ended while the job ran; start it again.", retryable=True
-        )
-        return self.model_copy(update={"state": "lost", "error": error})
 
 
 class JobStore:
@@ -76,8 +43,11 @@ class JobStore:
             raise ConfigurationError(f"Jobs cannot be kept in {self._directory}: {error}") from error
 
     async def save(self, record: JobRecord) -> None:
-        """Put a job of this process down as it stands."""
-        await self._run(lambda: self._save(record))
+        """Put a job of this process down as it stands; `ServiceError` if that cannot be done."""
+        try:
+            await self._run(lambda: self._save(record))
+        except sqlite3.Error as error:
+            raise ServiceError(f"It cannot be saved in {self._directory}: {error}.") from error
 
     async def find(self, job_id: str) -> JobRecord | None:
         """A job of any process, None if there is none; `ServiceError` if the file cannot be read."""

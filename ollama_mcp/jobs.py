@@ -7,17 +7,20 @@ call is attached the two end together; once the job is kept it goes on, and can 
 import asyncio
 import logging
 import secrets
-import sqlite3
 import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio
 
 from ollama_mcp.chat import ChatEvent, ChatResult, Fold
 from ollama_mcp.errors import EngineBusy, InvalidRequest, ServiceError
-from ollama_mcp.job_store import JobError, JobRecord, JobState, JobStore
+from ollama_mcp.job_record import JobError, JobRecord, JobState
+
+if TYPE_CHECKING:
+    from ollama_mcp.job_store import JobStore
 
 FINISHED_KEPT = 200
 FINISHED_FOR = 3600.0
@@ -140,7 +143,7 @@ class Job:
 class Jobs:
     """The jobs that go on by themselves, and those that have ended of late."""
 
-    def __init__(self, *, most_running: int, store: JobStore | None = None) -> None:
+    def __init__(self, *, most_running: int, store: "JobStore | None" = None) -> None:
         self._most_running = most_running
         self._store = store
         self._kept: dict[str, Job] = {}
@@ -231,7 +234,7 @@ class Jobs:
                 del self._kept[job_id]
 
 
-async def _save_until_its_end(job: Job, store: JobStore) -> None:
+async def _save_until_its_end(job: Job, store: "JobStore") -> None:
     saved = ""
     try:
         while True:
@@ -242,8 +245,8 @@ async def _save_until_its_end(job: Job, store: JobStore) -> None:
             if record.state != "running":
                 return
             await job.finished(within=SAVE_EVERY)
-    except sqlite3.Error as error:
-        log.error("A job goes on in memory alone, since it cannot be saved: %s", error)  # noqa: TRY400 - told whole
+    except ServiceError as error:
+        log.error("A job goes on in memory alone. %s", error.message)  # noqa: TRY400 - told whole
 
 
 def _error(error: BaseException | None) -> JobError:

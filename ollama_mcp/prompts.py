@@ -1,35 +1,40 @@
 """Prompts a person can pick in the client; each asks for one job that a small model does well."""
 
+import inspect
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from mcp.server import MCPServer
-from pydantic import Field
+from mcp.server.mcpserver.prompts.base import Prompt, PromptArgument
 
 from ollama_mcp.files import fenced
 
-Code = Annotated[str, Field(description="The code")]
-Language = Annotated[str, Field(description="The programming language, if it is not plain from the code")]
+Code = Annotated[str, "The code"]
+Language = Annotated[str, "The programming language, if it is not plain from the code"]
 
 
 def add_prompts(mcp: MCPServer) -> None:
     """Register the prompts on a server."""
 
-    @mcp.prompt(title="Explain code", description="What a piece of code does and why")
+    def prompt(title: str, description: str) -> Callable[[Callable[..., Awaitable[str]]], None]:
+        return lambda function: mcp.add_prompt(_prompt(function, title, description))
+
+    @prompt("Explain code", "What a piece of code does and why")
     async def explain_code(
         code: Code,
         language: Language = "",
-        audience: Annotated[str, Field(description='For whom, such as "a beginner"')] = "an experienced developer",
+        audience: Annotated[str, 'For whom, such as "a beginner"'] = "an experienced developer",
     ) -> str:
         return (
             f"Explain to {audience} what this code does. Start with its purpose in one sentence, then go through it "
             f"in order, and end with what is surprising or easy to get wrong.\n\n{fenced(code, language)}"
         )
 
-    @mcp.prompt(title="Review code", description="Bugs and risks in a piece of code, worst first")
+    @prompt("Review code", "Bugs and risks in a piece of code, worst first")
     async def review_code(
         code: Code,
         language: Language = "",
-        focus: Annotated[str, Field(description='What to look for, such as "security" or "performance"')] = "",
+        focus: Annotated[str, 'What to look for, such as "security" or "performance"'] = "",
     ) -> str:
         focused = f" Look above all for {focus}." if focus else ""
         return (
@@ -37,31 +42,31 @@ def add_prompts(mcp: MCPServer) -> None:
             f"input that shows it, and the fix. If there are none, say so.{focused}\n\n{fenced(code, language)}"
         )
 
-    @mcp.prompt(title="Summarize", description="The main points of a text")
+    @prompt("Summarize", "The main points of a text")
     async def summarize(
-        text: Annotated[str, Field(description="The text")],
-        length: Annotated[str, Field(description='How long, such as "one sentence"')] = "five bullet points",
+        text: Annotated[str, "The text"],
+        length: Annotated[str, 'How long, such as "one sentence"'] = "five bullet points",
     ) -> str:
         return (
             f"Summarize the text below in {length}. Use only what it says; keep names, numbers and dates exact.\n\n"
             f"{fenced(text)}"
         )
 
-    @mcp.prompt(title="Translate", description="A text in another language")
+    @prompt("Translate", "A text in another language")
     async def translate(
-        text: Annotated[str, Field(description="The text")],
-        target_language: Annotated[str, Field(description='Into which language, such as "German"')],
+        text: Annotated[str, "The text"],
+        target_language: Annotated[str, 'Into which language, such as "German"'],
     ) -> str:
         return (
             f"Translate the text below into {target_language}. Keep its tone and formatting, leave code and names "
             f"as they are, and answer with the translation alone.\n\n{fenced(text)}"
         )
 
-    @mcp.prompt(title="Write tests", description="Unit tests for a piece of code")
+    @prompt("Write tests", "Unit tests for a piece of code")
     async def write_tests(
         code: Code,
         language: Language = "",
-        framework: Annotated[str, Field(description='Such as "pytest" or "vitest"')] = "",
+        framework: Annotated[str, 'Such as "pytest" or "vitest"'] = "",
     ) -> str:
         using = f" with {framework}" if framework else ""
         return (
@@ -69,10 +74,10 @@ def add_prompts(mcp: MCPServer) -> None:
             f"each test after the behaviour it checks. Answer with the test file alone.\n\n{fenced(code, language)}"
         )
 
-    @mcp.prompt(title="Commit message", description="A commit message for a diff")
+    @prompt("Commit message", "A commit message for a diff")
     async def commit_message(
-        diff: Annotated[str, Field(description="The output of git diff --staged")],
-        style: Annotated[str, Field(description='Such as "conventional commits"')] = "",
+        diff: Annotated[str, "The output of git diff --staged"],
+        style: Annotated[str, 'Such as "conventional commits"'] = "",
     ) -> str:
         styled = f" Follow {style}." if style else ""
         return (
@@ -80,3 +85,12 @@ def add_prompts(mcp: MCPServer) -> None:
             f"line, and a short body that says why, if that is not plain.{styled} Answer with the message alone.\n\n"
             f"{fenced(diff, 'diff')}"
         )
+
+
+def _prompt(function: Callable[..., Awaitable[str]], title: str, description: str) -> Prompt:
+    # The SDK's own way makes a model of each function and a schema of that, which takes longer than all tools.
+    arguments = [
+        PromptArgument(name=name, description=told.annotation.__metadata__[0], required=told.default is told.empty)
+        for name, told in inspect.signature(function).parameters.items()
+    ]
+    return Prompt(name=function.__name__, title=title, description=description, arguments=arguments, fn=function)

@@ -7,15 +7,16 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import anyio
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ollama_mcp import __version__
 from ollama_mcp.catalog import Catalog, ListedModel, check_name, same_model
-from ollama_mcp.chat import ChatEvent, ChatRequest, ChatResult, Done, Fold, fold
+from ollama_mcp.chat import ChatEvent, ChatRequest, ChatResult, Done, Fold, Lazy, fold
 from ollama_mcp.context import ContextPolicy, check_not_cut
 from ollama_mcp.engines.base import (
     DecideRequest,
@@ -30,11 +31,13 @@ from ollama_mcp.engines.base import (
 from ollama_mcp.errors import EngineTimeout, GenerationBroken, ModelNotFound, PromptTruncated, ServiceError
 from ollama_mcp.files import FileReader
 from ollama_mcp.gate import Gate
-from ollama_mcp.job_store import JobStore
 from ollama_mcp.jobs import Jobs
 from ollama_mcp.loading import Loader
 from ollama_mcp.observation import Observation, Observed
 from ollama_mcp.settings import EngineName, Settings
+
+if TYPE_CHECKING:
+    from ollama_mcp.job_store import JobStore
 
 HEALTH_TIMEOUT = 2.5
 MAX_CONCURRENCY = {"openai": 256}
@@ -45,7 +48,7 @@ ChangeKind = Literal["models", "loaded"]
 """What changed: which models are installed, or which of them are loaded."""
 
 
-class Health(BaseModel):
+class Health(Lazy):
     """Whether the engine is there and what to do if it is not."""
 
     status: Literal["ok", "degraded", "unreachable"]
@@ -66,8 +69,7 @@ class Service:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine = engine
         self.settings = settings
-        store = None if settings.state_dir is None else JobStore(settings.state_dir)
-        self.jobs = Jobs(most_running=settings.max_jobs, store=store)
+        self.jobs = Jobs(most_running=settings.max_jobs, store=_job_store(settings.state_dir))
         self.catalog = Catalog(engine, default=settings.default_model, aliases=settings.aliases)
         self.files = FileReader(settings.allow_dirs)
         self.observation = Observation()
@@ -352,6 +354,14 @@ class Service:
             else:
                 health.advice = "No model is installed; get one with `ollama pull llama3.2`."
         return health
+
+
+def _job_store(directory: Path | None) -> "JobStore | None":
+    if directory is None:
+        return None
+    from ollama_mcp.job_store import JobStore  # SQLite takes a while to import
+
+    return JobStore(directory)
 
 
 def _too_slow(model: str, limit: float, left: float, what: str, gathered: Fold) -> EngineTimeout:

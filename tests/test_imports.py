@@ -20,7 +20,7 @@ LAYERS = [
     Layer("spans"),
     Layer("service", "endpoints", "checked", "classify", "long_input"),
     Layer("jobs", independent=False),
-    Layer("job_store", independent=False),
+    Layer("job_store", "job_record", independent=False),
     Layer("context", "files", "loading", "gate", "observation"),
     Layer("catalog"),
     Layer("engines"),
@@ -44,7 +44,8 @@ def test_every_module_has_its_layer() -> None:
 
 def test_the_service_knows_no_protocol() -> None:
     graph = grimp.build_graph("ollama_mcp", include_external_packages=True, cache_dir=None)
-    policy = ["service", "batch", "jobs", "job_store", "checked", "classify", "long_input", "files", "loading"]
+    policy = ["service", "batch", "jobs", "job_store", "job_record"]
+    policy += ["checked", "classify", "long_input", "files", "loading"]
     below = [*policy, "catalog", "context", "engines", "chat", "settings", "errors"]
     for module in below:
         reached = graph.find_upstream_modules(f"ollama_mcp.{module}", as_package=True)

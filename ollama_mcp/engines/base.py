@@ -7,14 +7,14 @@ its edge. It waits for as long as it takes, since deadlines are the service's; o
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ollama_mcp.chat import ChatEvent, ChatRequest, Usage
+from ollama_mcp.chat import ChatEvent, ChatRequest, Lazy, Usage
 from ollama_mcp.errors import ServiceError
 from ollama_mcp.settings import EngineName
 
 
-class ModelInfo(BaseModel):
+class ModelInfo(Lazy):
     """An installed model. None where the engine does not say."""
 
     name: str
@@ -41,7 +41,7 @@ class ModelDetails(ModelInfo):
     )
 
 
-class RunningModel(BaseModel):
+class RunningModel(Lazy):
     """A model that is loaded now."""
 
     name: str
@@ -51,7 +51,7 @@ class RunningModel(BaseModel):
     expires_at: str | None = None
 
 
-class EmbedRequest(BaseModel):
+class EmbedRequest(Lazy):
     """Texts to be turned into vectors."""
 
     model: str
@@ -60,7 +60,7 @@ class EmbedRequest(BaseModel):
     keep_alive: int | float | str | None = None
 
 
-class EmbedResult(BaseModel):
+class EmbedResult(Lazy):
     """One vector for each text, in the order of the texts."""
 
     model: str
@@ -68,7 +68,7 @@ class EmbedResult(BaseModel):
     usage: Usage
 
 
-class DecideRequest(BaseModel):
+class DecideRequest(Lazy):
     """A question about a text whose answer is one of some choices: for yes_no two, for score numbers that grow."""
 
     model: str | None = None
@@ -78,14 +78,14 @@ class DecideRequest(BaseModel):
     instruction: str
 
 
-class Decision(BaseModel):
+class Decision(Lazy):
     """How probable each choice is, all of them together 1."""
 
     model: str
     probabilities: dict[str, float]
 
 
-class PullProgress(BaseModel):
+class PullProgress(Lazy):
     """One step of a download; bytes of the layer under way, where there is one."""
 
     status: str

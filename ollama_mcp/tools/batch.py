@@ -5,10 +5,10 @@ from functools import partial
 from typing import Annotated, Self
 
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field, WithJsonSchema, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from ollama_mcp.batch import HOPELESS, MakeRequest, Outcome, ask_all
-from ollama_mcp.chat import ChatRequest, Message, ResponseFormat, Usage
+from ollama_mcp.chat import ChatRequest, Lazy, Message, ResponseFormat, Usage
 from ollama_mcp.errors import EngineTimeout
 from ollama_mcp.service import Service
 from ollama_mcp.tools.answer import deadline_of
@@ -63,7 +63,7 @@ class BatchArguments(Arguments):
         )
 
 
-class BatchItem(BaseModel):
+class BatchItem(Lazy):
     """What became of one input: content, or an error that says why there is none."""
 
     index: int
@@ -73,7 +73,7 @@ class BatchItem(BaseModel):
     warnings: list[str] | None = None
 
 
-class BatchResult(BaseModel):
+class BatchResult(Lazy):
     """The answers, in the order of the inputs."""
 
     model: str

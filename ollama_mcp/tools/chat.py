@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 from ollama_mcp.chat import ChatRequest, ChatResult, GenerationOptions, Message, ResponseFormat, ToolDefinition
 from ollama_mcp.checked import checked, rules_of
 from ollama_mcp.errors import EngineBusy, EngineTimeout
-from ollama_mcp.job_store import JobRecord
+from ollama_mcp.job_record import JobRecord
 from ollama_mcp.jobs import Job, Work
 from ollama_mcp.long_input import map_reduce
 from ollama_mcp.service import Service

@@ -4,10 +4,10 @@ from functools import partial
 from typing import Annotated
 
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ollama_mcp.batch import Outcome, ask_all
-from ollama_mcp.chat import ChatRequest, FinishReason, Message, Timings, Usage
+from ollama_mcp.chat import ChatRequest, FinishReason, Lazy, Message, Timings, Usage
 from ollama_mcp.errors import EngineTimeout
 from ollama_mcp.service import Service
 from ollama_mcp.tools.answer import deadline_of
@@ -47,7 +47,7 @@ class CompareArguments(Arguments):
         )
 
 
-class Compared(BaseModel):
+class Compared(Lazy):
     """One model's answer, or why there is none; times in seconds."""
 
     model: str
@@ -61,7 +61,7 @@ class Compared(BaseModel):
     warnings: list[str] | None = None
 
 
-class Comparison(BaseModel):
+class Comparison(Lazy):
     """The answers, in the order in which the models were named."""
 
     results: list[Compared]

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from mcp.types import CallToolResult, TextContent
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ollama_mcp.chat import Usage
+from ollama_mcp.chat import Lazy, Usage
 from ollama_mcp.service import Service
 from ollama_mcp.tools.answer import waited_for
 from ollama_mcp.tools.base import Arguments, ServiceTool, ToolContext
@@ -20,7 +20,7 @@ class EmbedArguments(Arguments):
     dimensions: int | None = Field(None, ge=1, description="Shorter vectors, if the model can")
 
 
-class Embeddings(BaseModel):
+class Embeddings(Lazy):
     """A vector for each text, in their order."""
 
     model: str

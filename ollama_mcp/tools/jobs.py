@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Literal, Self
 
 from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
-from ollama_mcp.chat import ChatResult
-from ollama_mcp.job_store import JobRecord, JobState
+from ollama_mcp.chat import ChatResult, Lazy
+from ollama_mcp.job_record import JobRecord, JobState
 from ollama_mcp.service import Service
 from ollama_mcp.tools.answer import deadline_of, follow, progress_of
 from ollama_mcp.tools.base import Arguments, ServiceTool, ToolContext, failed
@@ -27,7 +27,7 @@ class JobArguments(Arguments):
         return self
 
 
-class JobInfo(BaseModel):
+class JobInfo(Lazy):
     """A job in short."""
 
     id: str
@@ -53,7 +53,7 @@ class JobInfo(BaseModel):
         )
 
 
-class JobReport(BaseModel):
+class JobReport(Lazy):
     """The jobs that were asked for, newest first, and the answer of a single one."""
 
     jobs: list[JobInfo]

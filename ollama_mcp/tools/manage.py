@@ -5,9 +5,10 @@ from typing import Literal
 
 import anyio
 from mcp.types import InputRequiredResult, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ollama_mcp.catalog import same_model
+from ollama_mcp.chat import Lazy
 from ollama_mcp.engines.base import PullProgress
 from ollama_mcp.errors import ModelNotFound
 from ollama_mcp.service import Service
@@ -25,7 +26,7 @@ class ModelArguments(Arguments):
     model: str = Field(description="Such as llama3.2 or hf.co/user/model:Q4_K_M")
 
 
-class Pulled(BaseModel):
+class Pulled(Lazy):
     """How far a download is; sizes in bytes."""
 
     model: str
@@ -35,7 +36,7 @@ class Pulled(BaseModel):
     advice: str | None = None
 
 
-class Deleted(BaseModel):
+class Deleted(Lazy):
     """A model that is not installed any more."""
 
     model: str

@@ -3,8 +3,9 @@
 import time
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
+from ollama_mcp.chat import Lazy
 from ollama_mcp.engines.base import RunningModel
 from ollama_mcp.service import Service
 from ollama_mcp.setting_values import keep_alive
@@ -41,7 +42,7 @@ class Loaded(RunningModel):
     seconds: float = Field(description="How long it took")
 
 
-class Unloaded(BaseModel):
+class Unloaded(Lazy):
     """A model that is not loaded any more."""
 
     model: str

@@ -1,16 +1,16 @@
 """The tools that tell about the models and the engine: `list_models` and `health_check`."""
 
 from mcp.types import ToolAnnotations
-from pydantic import BaseModel
 
 from ollama_mcp.catalog import ListedModel
+from ollama_mcp.chat import Lazy
 from ollama_mcp.service import Health, Service
 from ollama_mcp.tools.base import Arguments, ServiceTool, ToolContext
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
-class ModelList(BaseModel):
+class ModelList(Lazy):
     """The installed models, newest first."""
 
     models: list[ListedModel]
