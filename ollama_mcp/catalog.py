@@ -34,11 +34,26 @@ def check_name(name: str) -> str:
         )
     host, _, rest = name.partition("/")
     if ("." in host or ":" in host) and "/" in rest and host.lower() not in _HUGGING_FACE:
-        raise InvalidRequest(
-            f"{name!r} names the registry {host}, which is not allowed: leave it out for Ollama's own, or use hf.co.",
-            param="model",
-        )
+        raise _names_a_registry(name, host)
     return name
+
+
+def check_source(name: str) -> str:
+    """Return the name if Ollama would get the model from its own registry or from Hugging Face.
+
+    It takes the first of three parts for a host, whatever that looks like; other engines list models by such names.
+    """
+    host, *rest = check_name(name).split("/")
+    if len(rest) > 1 and host.lower() not in _HUGGING_FACE:
+        raise _names_a_registry(name, host)
+    return name
+
+
+def _names_a_registry(name: str, host: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{name!r} names the registry {host}, which is not allowed: leave it out for Ollama's own, or use hf.co.",
+        param="model",
+    )
 
 
 def with_tag(name: str) -> str:

@@ -15,7 +15,7 @@ import anyio
 from pydantic import Field
 
 from ollama_mcp import __version__
-from ollama_mcp.catalog import Catalog, ListedModel, check_name, same_model
+from ollama_mcp.catalog import Catalog, ListedModel, check_source, same_model
 from ollama_mcp.chat import ChatEvent, ChatRequest, ChatResult, Done, Fold, Lazy, fold
 from ollama_mcp.context import ContextPolicy, check_not_cut
 from ollama_mcp.engines.base import (
@@ -275,7 +275,7 @@ class Service:
 
     def nameable(self, model: str) -> str:
         """The name of a model that may not be installed yet; `InvalidRequest` if it cannot be one."""
-        return check_name(self.catalog.aliases.get(model, model))
+        return check_source(self.catalog.aliases.get(model, model))
 
     async def pull(self, model: str) -> AsyncGenerator[PullProgress]:
         """Download a model, telling how far it is; closing the generator stops it, and a next one goes on there."""

@@ -139,9 +139,11 @@ async def test_nobody_is_asked_about_a_model_that_is_missing_or_a_name_that_is_n
         client_over(fake, mode=mode, allow_pull=True, allow_delete=True, elicitation_callback=person) as client,
     ):
         missing = await client.call_tool("delete_model", {"model": "lama3.2"})
-        bad = await client.call_tool("pull_model", {"model": "evil.example.com/some/model"})
+        hosts = ("evil.example.com", "printer")
+        bad = [await client.call_tool("pull_model", {"model": f"{host}/some/model"}) for host in hosts]
     assert "Did you mean llama3.2" in text_of(missing)
-    assert "names the registry evil.example.com" in text_of(bad)
+    for host, told in zip(hosts, bad, strict=True):
+        assert f"names the registry {host}," in text_of(told)
     assert person.questions == []
     assert fake.sent("/api/pull") == []
 
