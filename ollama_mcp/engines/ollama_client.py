@@ -12,11 +12,19 @@ from typing import Any
 
 import aiohttp
 import httpx
-import orjson
 
 from ollama_mcp.engines.ollama_failures import as_object, failure
-from ollama_mcp.engines.transport import HEADERS, TIMEOUT, Answer, open_transport, read_body, read_lines, translated
-from ollama_mcp.errors import InvalidRequest, ServiceError
+from ollama_mcp.engines.transport import (
+    HEADERS,
+    TIMEOUT,
+    Answer,
+    encoded,
+    open_transport,
+    read_body,
+    read_lines,
+    translated,
+)
+from ollama_mcp.errors import ServiceError
 
 ADVICE = "start it with `ollama serve`, or set OLLAMA_HOST to where it runs"
 
@@ -55,7 +63,7 @@ class OllamaClient:
     @asynccontextmanager
     async def send(self, method: str, path: str, body: Json | None = None) -> AsyncGenerator[httpx.Response]:
         """The beginning of an answer with status 200; any other is raised as what it stands for."""
-        content = None if body is None else _encoded(body)
+        content = None if body is None else encoded(body)
         request = self._http.build_request(method, path, content=content)
         with self._translated():
             response = await self._http.send(request, stream=True)
@@ -68,7 +76,7 @@ class OllamaClient:
 
     async def post(self, path: str, body: Json) -> aiohttp.ClientResponse:
         """As `send`, past httpx: the way for answers of models, of which there are many. The caller closes it."""
-        content = _encoded(body)
+        content = encoded(body)
         with self._translated():
             response = await self._transport.post(self._url + path, self._headers, content)
         if response.status == httpx.codes.OK:
@@ -121,10 +129,3 @@ def _import_ollama() -> ModuleType:
         if host is not None:
             os.environ["OLLAMA_HOST"] = host
     return ollama
-
-
-def _encoded(body: dict[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except orjson.JSONEncodeError as error:
-        raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error

@@ -8,8 +8,17 @@ import httpx
 import orjson
 
 from ollama_mcp.engines.openai_failures import failure
-from ollama_mcp.engines.transport import HEADERS, TIMEOUT, Answer, open_transport, read_body, read_lines, translated
-from ollama_mcp.errors import InvalidRequest, MalformedAnswer, ServiceError
+from ollama_mcp.engines.transport import (
+    HEADERS,
+    TIMEOUT,
+    Answer,
+    encoded,
+    open_transport,
+    read_body,
+    read_lines,
+    translated,
+)
+from ollama_mcp.errors import MalformedAnswer, ServiceError
 
 JSON_TYPE = {"Content-Type": "application/json"}
 
@@ -55,7 +64,7 @@ class OpenAIClient:
 
         Sent past httpx. Closing the generator closes the connection.
         """
-        content = _encoded(body)
+        content = encoded(body)
         with self._translated():
             response = await self._transport.post(url, self._headers, content)
         try:
@@ -71,7 +80,7 @@ class OpenAIClient:
     @asynccontextmanager
     async def _send(self, method: str, url: str, body: Any, *, model: str | None) -> AsyncGenerator[httpx.Response]:
         """An answer with status 200, its body unread."""
-        content = None if body is None else _encoded(body)
+        content = None if body is None else encoded(body)
         with self._translated():
             request = self._http.build_request(method, url, content=content, headers=JSON_TYPE if content else None)
             response = await self._http.send(request, stream=True)
@@ -92,10 +101,3 @@ class OpenAIClient:
 
     def _translated(self, *, started: bool = False) -> AbstractContextManager[None]:
         return translated(self._title, self._address, started=started)
-
-
-def _encoded(body: Any) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except orjson.JSONEncodeError as error:
-        raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
+import orjson
 from aiohttp.client_proto import ResponseHandler
 from httpx_aiohttp import AiohttpTransport
 
-from ollama_mcp.errors import EngineUnavailable, GenerationBroken, MalformedAnswer
+from ollama_mcp.errors import EngineUnavailable, GenerationBroken, InvalidRequest, MalformedAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +139,14 @@ def open_transport(address: str) -> EngineTransport:
     # Building a TLS context takes 20 ms, which an http:// address need not pay.
     transport = EngineTransport(verify=address.startswith("https:"), trust_env=False, client=session)
     return transport
+
+
+def encoded(body: Any) -> bytes:
+    """The JSON of a request's body; `InvalidRequest` if there is none for it."""
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise InvalidRequest(f"The request cannot be written as JSON: {error}.") from error
 
 
 @contextmanager
